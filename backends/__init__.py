@@ -1,0 +1,1 @@
+"""What a checked Plan turns into: schedulers, initialisers, batch settings, source files, tables, pictures."""

@@ -1,0 +1,1 @@
+"""Text and syntax tree of the schedule language: parsing, mistakes, formatting."""

@@ -1,0 +1,1 @@
+"""The standard library: `.sched` files, found through package resources."""
