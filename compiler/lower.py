@@ -1,0 +1,221 @@
+"""Resolved program -> Timeline: clocks first, then every binding laid out on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+
+from schedc.compiler import expressions as ex, messages_init as say_init, messages_layout as say, messages_names, plan, resolved as rd
+from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
+from schedc.compiler.clocks import ClockError, UnknownClock
+from schedc.compiler.diagnostics import Diagnostic, errors
+from schedc.compiler.placing import Context, Placed, Study, enter, fix, place
+from schedc.compiler.resolve import type_of, varies_with
+from schedc.compiler.settings import batch_settings, ground_of, train_settings
+from schedc.compiler.source import Span
+from schedc.compiler.staged import Staged
+from schedc.compiler.timeline import Laid, LaidGroup, Segment, Timeline
+from schedc.grammar import syntax
+
+MAX_SEGMENTS = 20_000
+"""A schedule of more pieces is refused."""
+
+
+def lower(program: rd.Program) -> Staged[Timeline]:
+    """Lay out every binding of the program."""
+    said: list[Diagnostic] = []
+    main = program.main
+    try:
+        ground = ground_of(main, 0)
+    except Stop as fault:
+        return Staged(None, (fault.said,))
+    line = Timeline(program, ground, [ground])
+    grounds: dict[int, Ground] = {id(main): ground}
+    names = [0]
+
+    def imported(module: rd.Module, outer: Ground) -> Ground:
+        if id(module) not in grounds:
+            found = ground_of(module, len(line.grounds), outer)
+            if found is not outer:
+                line.grounds.append(found)
+            grounds[id(module)] = found
+        return grounds[id(module)]
+
+    def tried(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Stop as fault:
+            said.append(fault.said)
+        except ClockError as fault:
+            where = main.batch.get("global") or main.train.get("dataset")
+            span = where.value.span if where else main.source.span(0, 0)
+            said.append(say.bad_clock(str(fault), span))
+        except UnknownClock as fault:
+            said.append(say.no_context(fault.clock, main.source.span(0, 0)))
+
+    def settings() -> None:
+        line.train = train_settings(main, ground)
+        if ground.run is not None and ground.end is not None:
+            end = ground.position(ground.end)
+            line.run = plan.Run(clock=ground.run.clock, length=ground.run.length, end=end, updates=ceil(end))  # type: ignore[arg-type]
+        line.batch = batch_settings(main, ground, None if line.run is None else line.run.end)
+
+    tried(settings)
+    for let in main.lets.values():
+        if let.is_param and let.type is not None:
+            tried(lambda let=let: _param_in_bounds(let, ground))  # type: ignore[misc]
+    if errors(said):
+        return Staged(None, tuple(said))
+
+    def one(bind: rd.Bind) -> Laid:
+        study = Study(names=names, imported=imported)
+        entering = ex.ONE if bind.relative else None
+        context = Context(ground, Fraction(0), entering, bind.relative, ground.end, study=study)
+        placed = place(bind.value, Env(), context)
+        segments, after = scan(placed, ground, bind.span)
+        for s in segments:
+            _known_variables(s.expr, s.span)
+        return Laid(bind.name, bind.relative, segments, after, bind.span, placed, study, bind.value)
+
+    for bind in main.binds.values():
+        tried(lambda bind=bind: line.bindings.append(one(bind)))  # type: ignore[misc]
+    for group in main.groups:
+        laid: list[Laid] = []
+        for bind in group.binds:
+            tried(lambda bind=bind, laid=laid: laid.append(one(bind)))  # type: ignore[misc]
+        line.groups.append(LaidGroup(group, tuple(laid)))
+    for let in main.lets.values():
+        if type_of(let.value) in ("number", "schedule"):
+            tried(lambda let=let: _let(let, one, line))  # type: ignore[misc]
+    for rule in main.init:
+        tried(lambda rule=rule: _init(rule, ground, line))  # type: ignore[misc]
+    if errors(said):
+        return Staged(None, tuple(said))
+    _derive(line)
+    return Staged(line, tuple(said))
+
+
+def _let(let: rd.Let, one: Callable[[rd.Bind], Laid], line: Timeline) -> None:
+    """A let as the program reads it, under `=`; one that only makes sense behind another stage can't be read so."""
+    try:
+        line.lets.append(one(rd.Bind(let.name, False, let.value, let.span)))
+    except Stop as fault:
+        behind_another = (say.NO_START, say.NO_DURATION)
+        if fault.said.code not in behind_another:
+            raise
+
+
+def _param_in_bounds(let: rd.Let, ground: Ground) -> None:
+    assert let.type is not None
+    check_value(let.name, let.type, let.value, Env(), Env(), Frame(ground, entering=ex.ONE), let.span)
+
+
+def _known_variables(expr: ex.Expr, span: Span) -> None:
+    for name in sorted(ex.variables(expr)):
+        if name in ("fan_in", "fan_out", "numel"):
+            raise Stop(messages_names.not_here(name, "outside an initialiser", span))
+
+
+def scan(placed: Placed, ground: Ground, span: Span) -> tuple[tuple[Segment, ...], ex.Expr | None]:
+    """All segments of a placed schedule, and the value held after them (None: it never ends)."""
+    out: list[Segment] = []
+    position = placed.start
+    while not placed.ended(position):
+        part = placed.at(position)
+        ahead = [p for m in placed.marks(position) if (p := ground.position(m)) > position]
+        end = min(ahead, default=None)
+        begins = fix(part.expr, position, ground)
+        ends = None if end is None else placed.left(end, position)
+        out.append(Segment(position, end, part.expr, begins, ends, part.clock, part.origin, part.table, part.horizon, part.span, part.error))
+        if end is None:
+            return tuple(out), None
+        if len(out) >= MAX_SEGMENTS:
+            raise Stop(say.too_many_segments(MAX_SEGMENTS, span))
+        position = end
+    return tuple(out), placed.end_value()
+
+
+# -- initialisers
+
+DISTRIBUTIONS = ("constant", "normal", "uniform", "trunc_normal", "orthogonal", "dirac", "identity", "sparse")
+
+
+def _init(rule: rd.InitRule, ground: Ground, line: Timeline) -> None:
+    call, env = _distribution(rule.value, Env(), ground)
+    frame = Frame(ground, owner=call.definition.name)
+    arguments: dict[str, ex.Expr] = {}
+    options: dict[str, str | bool | int] = {}
+    for formal in call.definition.formals:
+        found = formal_argument(formal.name, env)
+        assert isinstance(found, tuple)
+        if formal.type.kind in ("word", "text"):
+            options[formal.name] = word(*found)
+        elif formal.type.kind == "flag":
+            options[formal.name] = flag(*found)
+        else:
+            arguments[formal.name] = number(rd.FormalRef(rule.span, formal.name, formal.type), env, frame)
+    line_, column = rule.span.source.place(rule.span.start)
+    line.init.append(
+        plan.InitRule(
+            selection=selection(rule.selectors), kind=call.definition.name, arguments=arguments, options=options,
+            label=" ".join(rule.value.span.text.split()), place=plan.Place(file=rule.span.source.name, line=line_, column=column),
+        )  # fmt: skip
+    )
+    line.init_spans.append(rule.span)
+
+
+def _distribution(node: rd.Expr, env: Env, ground: Ground) -> tuple[rd.StageCall, Env]:
+    """The distribution that an initialiser comes down to, and the scope of its parameters."""
+    match node:
+        case rd.StageCall(definition=definition):
+            inner = enter(node, env, ground)
+            if definition.external and definition.name in DISTRIBUTIONS:
+                return node, inner
+            if definition.body is not None:
+                return _distribution(definition.body, inner, ground)
+        case rd.Choose(branches=branches):
+            chosen = word(node.word, env)
+            if chosen in branches:
+                return _distribution(branches[chosen], env, ground)
+        case rd.LetRef(let=let):
+            return _distribution(let.value, Env(outer=env), ground)
+    raise Stop(say_init.not_an_initialiser(env.site(node.span)))
+
+
+def selection(tree: syntax.Selectors) -> plan.Selection:
+    """Selectors as Plan data."""
+
+    def one(s: syntax.Selector) -> plan.SelectorModel:
+        return plan.SelectorModel(kind=s.kind, text=s.text, op=s.op, number=s.number)  # type: ignore[arg-type]
+
+    return plan.Selection(union=tuple(map(one, tree.union)), excepted=tuple(map(one, tree.excepted)))
+
+
+# -- derived counts
+
+
+def _derive(line: Timeline) -> None:
+    ground, run = line.ground, line.run
+    clocks = ground.clocks
+    add = lambda what, value, how: line.derived.append(plan.Derived(what=what, value=value, how=how))  # noqa: E731  (one line each below)
+    if run is not None:
+        exact_end = run.end.denominator == 1
+        how = "declared" if run.clock == "steps" else f"{say.amount(run.length, run.clock)} end at position {say.show(run.end)}" + ("" if exact_end else ", rounded up")
+        add("updates in the run", say.show(run.updates), how)
+        for clock in ("samples", "tokens", "epochs"):
+            if clock != run.clock and clocks.known[clock]:
+                add(f"{clock} in the run", say.show(clocks.at(clock, Fraction(run.updates))), f"consumed by {say.show(run.updates)} updates")
+    if clocks.known["epochs"] and clocks.steps_per_epoch is None and clocks.dataset is not None and isinstance(clocks.batch, int):
+        whole = clocks.dataset % clocks.batch == 0
+        updates = clocks.dataset // clocks.batch if clocks.drop_last else -(-clocks.dataset // clocks.batch)
+        rule = "exact" if whole else "rounded down, the last short batch is dropped" if clocks.drop_last else "rounded up, the last batch is short"
+        add("updates per epoch", say.show(updates), f"{say.show(clocks.dataset)} samples / {say.show(clocks.batch)} = {say.show(Fraction(clocks.dataset, clocks.batch))}, {rule}")
+    for laid in line.bindings:
+        for before, after in zip(laid.segments, laid.segments[1:], strict=False):
+            if after.start.denominator != 1:
+                add(f"{laid.name}: boundary at {before.span.text.splitlines()[0][:30]}", f"update {after.first}", f"position {say.show(after.start)}, rounded up")
+
+
+__all__ = ["lower", "replace", "varies_with"]
