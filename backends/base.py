@@ -7,6 +7,7 @@ A backend turns a checked Plan into something else. Whatever it writes as Python
 from __future__ import annotations
 
 import hashlib
+import json
 import keyword
 import re
 from bisect import bisect_right
@@ -105,10 +106,28 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def quoted(text: str) -> str:
+    """The text as a Python string in double quotes, all in ASCII."""
+    return json.dumps(text)
+
+
 def comment(text: str, indent: str = "") -> list[str]:
     """The lines of the text as comments."""
     lines = ("".join(c if c.isprintable() else " " if c == "\t" else "?" for c in line) for line in text.splitlines())
     return [f"# {indent}{line}".rstrip() for line in lines]
+
+
+def glob_pattern(glob: str) -> str:
+    """A selector's glob as a regular expression for the whole name; `{i}` is a group that matches a number."""
+    pattern, seen = "", set()
+    for part in re.split(r"(\*|\?|\{\w+\})", glob):
+        if part.startswith("{"):
+            name = part[1:-1]
+            pattern += f"(?P={name})" if name in seen else rf"(?P<{name}>\d+)"
+            seen.add(name)
+        else:
+            pattern += {"*": ".*", "?": "."}.get(part) or re.escape(part)
+    return pattern
 
 
 # Clocks.
@@ -210,8 +229,8 @@ class Curves:
     def argument(self, read: ex.Var | ex.Bound) -> str:
         """What a function calls one of its arguments."""
         if isinstance(read, ex.Bound):
-            at = "" if read.at is None else f"_at_{identifier('p' + str(read.at))[1:]}"
-            return f"{identifier(read.name)}_now{at}" if not at else f"{identifier(read.name)}{at}"
+            at = "now" if read.at is None else f"at_{str(read.at).replace('/', '_')}"
+            return f"{identifier(read.name)}_{at}"
         kind, _, which = read.name.partition(":")
         if kind == "factor":
             return "factor" if len(self.plan.feedback) == 1 else f"factor_{which}"
@@ -266,7 +285,7 @@ class Curves:
         """A formula in one line, for any update."""
         printer = self._printer(Scope())
         if variables is not None:
-            printer.scope.variables = {**printer.scope.variables, **variables}
+            printer.scope.variables = variables
         text = printer.text(self.folded(expr)).text
         self._collect(printer)
         return text
@@ -296,9 +315,8 @@ class Curves:
                 inner = ex.rebuild(e.reading, fold)
                 if e.source == e.target:
                     return inner
-                lines = [line_of(self.plan.clocks[e.table], clock) for clock in (e.source, e.target)]
-                if lines[0] and lines[1]:
-                    a, b = lines
+                a, b = (line_of(self.plan.clocks[e.table], clock) for clock in (e.source, e.target))
+                if a and b:
                     slope = Fraction(b.slope * a.scale, a.slope * b.scale)
                     offset = Fraction(b.offset, b.scale) - slope * Fraction(a.offset, a.scale)
                     return ex.add(ex.mul(ex.Num(slope), inner), ex.Num(offset))
@@ -316,9 +334,11 @@ class Curves:
         return tuple(
             sorted(
                 found,
-                key=lambda e: (3, e.name, e.at or 0)
-                if isinstance(e, ex.Bound)
-                else (order.get(e.name.partition(":")[0], 4), e.name, 0),
+                key=lambda e: (
+                    (3, e.name, e.at or 0)
+                    if isinstance(e, ex.Bound)
+                    else (order.get(e.name.partition(":")[0], 4), e.name, 0)
+                ),
             )
         )
 
@@ -337,8 +357,7 @@ class Curves:
         return lines
 
     def _printer(self, scope: Scope) -> Printer:
-        names = {"base", "batch", *(f"factor:{f.index}" for f in self.plan.feedback)}
-        scope.variables = _Names(self, names)
+        scope.variables = _Names(self)
         scope.readings = _Readings(self)
         scope.bound = self.argument
         scope.convert = self._convert
@@ -360,6 +379,11 @@ class Curves:
         self.clocks["batch"] = "\n".join([*lines, "    return BATCH_SIZES[bisect(BATCH_STARTS, n) - 1]"])
         return "batch(n)"
 
+    def reading(self, clock: str, table: int) -> Line | Call:
+        """How a clock is read."""
+        line = Line(1, 0, 1) if clock == "steps" else line_of(self.plan.clocks[table], clock)
+        return line or self.clock(clock, table)
+
     def clock(self, clock: str, table: int) -> Call:
         """A clock that doesn't advance evenly, as a function of the update."""
         if clock == "steps":
@@ -367,7 +391,7 @@ class Curves:
         clocks = self.plan.clocks[table]
         rows = [(p.update, *piece_values(p, clock)) for p in clocks.pieces]
         advance = period_advance(clocks, clock) if clocks.period else Fraction(0)
-        whole = all(v.denominator == 1 for row in rows for v in map(Fraction, row)) and advance.denominator == 1
+        whole = all(v.denominator == 1 for _, start, rate in rows for v in (start, rate)) and advance.denominator == 1
         name = clock if table == 0 else f"{clock}_{table}"
         if name not in self.clocks:
             self.names |= {name, name.upper(), f"update_of_{name}"}
@@ -379,7 +403,9 @@ class Curves:
             if clocks.period:
                 start = clocks.period_start
                 lines += [f"    cycles, within = divmod(max(0, n - {start}), {clocks.period})"]
-                lines += [f"    n = {start} + within if n >= {start} else n" if start else "    n = within if n >= 0 else n"]
+                lines += [
+                    f"    n = {start} + within if n >= {start} else n" if start else "    n = within if n >= 0 else n"
+                ]
                 result = f"cycles * {exact_literal(advance)} + {result}"
             lines += [f"    first, before, rate = {name.upper()}[max(0, bisect({name.upper()}, (n, math.inf)) - 1)]"]
             self.clocks[name] = "\n".join([*lines, f"    return {result}"])
@@ -409,7 +435,7 @@ class Curves:
         clocks = self.plan.clocks[table]
         name = clock if table == 0 else f"{clock}_{table}"
         if f"update_of_{name}" not in self.clocks:
-            lines = [f"def update_of_{name}(x):", f'    """The position where {x_of(clock)} consumed are x."""']
+            lines = [f"def update_of_{name}(x):", f'    """The position where {clock} consumed are x."""']
             result = "first + Fraction(x - before) / rate"
             if clocks.period:
                 begin = exact_literal(reading_at(clocks, clock, Fraction(clocks.period_start or 0)))
@@ -440,9 +466,7 @@ class _Readings(dict[tuple[str, int], Line | Call]):
         self.curves = curves
 
     def __missing__(self, key: tuple[str, int]) -> Line | Call:
-        clock, table = key
-        line = Line(1, 0, 1) if clock == "steps" else line_of(self.curves.plan.clocks[table], clock)
-        self[key] = line or self.curves.clock(clock, table)
+        self[key] = self.curves.reading(*key)
         return self[key]
 
     def get(self, key: tuple[str, int], default: object = None) -> Line | Call:  # type: ignore[override]
@@ -452,15 +476,11 @@ class _Readings(dict[tuple[str, int], Line | Call]):
 class _Names(dict[str, str]):
     """What variables are called in functions."""
 
-    def __init__(self, curves: Curves, names: Iterable[str]) -> None:
+    def __init__(self, curves: Curves) -> None:
         self.curves = curves
 
     def __missing__(self, name: str) -> str:
         return self.curves.batch() if name == "batch" else self.curves.argument(ex.Var(name))
-
-
-def x_of(clock: str) -> str:
-    return f"the {clock}"
 
 
 def _table(name: str, items: list[str]) -> list[str]:

@@ -40,6 +40,9 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 NORMAL_BITS = 44
 """`normal_units` counts in steps of 2^-44."""
 
+SLICE = 1 << 13
+"""Values that numpy computes at a time: their arrays stay in the cache, and come from the heap."""
+
 SMALLEST_CUTOFF = 0.01
 LARGEST_CUTOFF = 6.0
 """A cut further out than this cuts nothing: 2^32 probabilities reach to 6.34 sigmas, beyond 6 lie 2 in 10^9."""
@@ -56,15 +59,24 @@ def philox4x32(counter: Sequence[Any], k: Key) -> tuple[Any, Any, Any, Any]:
     c0, c1, c2, c3 = counter
     k0, k1 = k
     for _ in range(ROUNDS):
-        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        # In torch the product has wrapped into the sign: the mask takes off what >> copies down from it.
-        c0, c1, c2, c3 = _high(p1) ^ (c1 ^ k0), p1 & MASK, _high(p0) ^ (c3 ^ k1), p0 & MASK
+        low0, low1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        high0, high1 = _high(low0), _high(low1)
+        high1 ^= c1
+        high1 ^= k0
+        high0 ^= c3
+        high0 ^= k1
+        low0 &= MASK
+        low1 &= MASK
+        c0, c1, c2, c3 = high1, low1, high0, low0
         k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
     return c0, c1, c2, c3
 
 
 def _high(product: Any) -> Any:
-    return product >> 32 if isinstance(product, np.ndarray | int) else (product >> 32) & MASK
+    high = product >> 32
+    if not isinstance(high, np.ndarray | int):
+        high &= MASK  # In torch the product has wrapped into the sign, which >> copies down.
+    return high
 
 
 def _blocks(k: Key, blocks: IntArray, last: int, stream: int) -> IntArray:
@@ -146,7 +158,9 @@ def runs(shape: Sequence[int], parts: Sequence[np.ndarray | None]) -> tuple[np.n
 
 def uniform_units(w: IntArray) -> IntArray:
     """The odd integer 2w + 1 - 2^32: uniform on (-2^32, 2^32), symmetric about 0."""
-    return 2 * w + (1 - (1 << 32))
+    k = 2 * w
+    k -= (1 << 32) - 1
+    return k
 
 
 def normal_units(w: IntArray) -> IntArray:
@@ -156,22 +170,30 @@ def normal_units(w: IntArray) -> IntArray:
     one of 4096 cubics, the other 24 bits are its argument; the cubics meet in value and slope.
     """
     c0, c1, c2, c3 = _table() if isinstance(w, np.ndarray) else _table_on(w.device)
-    above = w >> 31
-    # 2^33 times the probability of the nearer tail. It has at most 32 bits, so a double holds it.
-    tail = 2 * (w ^ (above * MASK)) + 1
+    sign = w >> 31
+    tail = sign * MASK
+    tail ^= w
+    tail *= 2
+    tail += 1  # 2^33 times the probability of the nearer tail. It has at most 32 bits, so a double holds it.
     if isinstance(w, np.ndarray):
         bits = tail.astype(np.float64).view(np.int64)
     else:
         import torch
 
         bits = tail.to(torch.float64).view(torch.int64)
-    cell = (bits >> 45) - (1023 << 7)
-    t = (bits >> 21) & 0xFFFFFF
+    cell = bits >> 45
+    cell -= 1023 << 7
+    bits >>= 21
+    bits &= 0xFFFFFF
     size = c3[cell]
     for c in (c2, c1, c0):
-        size = c[cell] + ((size * t) >> 24)
-    sign = above - 1  # 0 above the median, -1 below: there (size ^ -1) - -1 is -size.
-    return (size ^ sign) - sign
+        size *= bits
+        size >>= 24
+        size += c[cell]
+    sign -= 1  # 0 above the median, -1 below: there (size ^ -1) - -1 is -size.
+    size ^= sign
+    size -= sign
+    return size
 
 
 @lru_cache(maxsize=1)
@@ -310,13 +332,15 @@ class Law:
 
     def values(self, w: IntArray) -> Any:
         """The float64 values of the words."""
-        k = self.units(w)
-        if isinstance(k, np.ndarray):
-            x = k.astype(np.float64)
+        if isinstance(w, np.ndarray):
+            flat, x = w.reshape(-1), np.empty(w.size)
+            for start in range(0, w.size, SLICE):
+                x[start : start + SLICE] = self.units(flat[start : start + SLICE])
+            x = x.reshape(w.shape)
         else:
             import torch
 
-            x = k.to(torch.float64)
+            x = self.units(w).to(torch.float64)
         x *= self.scale
         if self.offset:
             x += self.offset

@@ -188,7 +188,6 @@ def amount(value: Fraction | float) -> str:
     size = abs(float(value))
     for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if size >= scale:
-            short = f"{float(value) / scale:.4g}"
-            if Fraction(short) * int(scale) == value or size >= 1e6:
-                return short + suffix
+            # 1252 is clearer than 1.252k; a reading in the billions is not.
+            return number(float(value)) if scale == 1e3 and value % 100 else f"{float(value) / scale:.4g}{suffix}"
     return number(float(value))

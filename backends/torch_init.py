@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
@@ -494,7 +493,7 @@ def _draw(
     local: torch.Tensor, law: philox.Law, k: philox.Key, shape: tuple[int, ...], parts: list[np.ndarray | None],
     mean: float, measure: bool,
 ) -> list[torch.Tensor]:  # fmt: skip
-    """Fills the shard with its elements of the stream. On the CPU numpy draws, in torch's number of threads."""
+    """Fills the shard with its elements of the stream. On the CPU numpy draws."""
     starts, length = philox.runs(shape, parts)
     in_place = local.is_contiguous()
     flat = local.view(-1) if in_place else torch.empty(local.numel(), dtype=local.dtype, device=local.device)
@@ -518,11 +517,7 @@ def _draw(
     else:
         rows = max(1, size // max(1, length))
         pieces = ((r * length, starts[r : r + rows], length) for r in range(0, len(starts) if length else 0, rows))
-    if on_cpu and local.numel() > 4 * size and torch.get_num_threads() > 1:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            moments = list(pool.map(lambda piece: fill(*piece), pieces))
-    else:
-        moments = [fill(*piece) for piece in pieces]
+    moments = [fill(*piece) for piece in pieces]
     if not in_place:
         local.copy_(flat.view(local.shape))
     return [m for m in moments if m is not None]

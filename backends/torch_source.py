@@ -14,12 +14,14 @@ from schedc.backends.base import (
     comment,
     compositions,
     exact_literal,
+    glob_pattern,
     formulas,
     groups_hash,
     identifier,
     plain,
+    quoted,
 )
-from schedc.backends.torch_template import ATTACH, FUNCTIONS, GROUPS, OBSERVE, SCHEDULE, TAKEN
+from schedc.backends.torch_template import AGREED, ATTACH, FUNCTIONS, GROUPS, OBSERVE, SCHEDULE, TAKEN
 from schedc.compiler import expressions as ex
 from schedc.compiler.plan import Binding, Curve, Feedback, Plan, Selection, SelectorModel
 from schedc.compiler.printer import Line, floating, number
@@ -34,9 +36,9 @@ def emit(plan: Plan, *, standalone: bool = True) -> str:
     functions = _functions(plan, curves)
     values = _values(plan, curves, functions)
     plateaus = [_plateau(f, plan, curves) for f in plan.feedback]
-    observe = _observe(plan, curves)
-    parts = [*curves.support(), *(f.text for f in functions.values())]
-    parts += plateaus + [values, FUNCTIONS.strip()]
+    inputs, observe = _observe(plan, curves)
+    parts = [*curves.support(), *(f.text for f in functions.values()), *inputs]
+    parts += [*plateaus, values, *([AGREED.strip()] if plan.feedback else []), FUNCTIONS.strip()]
     if plan.groups:
         parts.append(_param_groups(plan))
     parts.append(_schedule(plan, observe))
@@ -45,7 +47,11 @@ def emit(plan: Plan, *, standalone: bool = True) -> str:
     imports = curves.imports() + ["import warnings", "import weakref"]
     imports += ["import re"] if plan.groups and standalone else []
     imports = sorted(i for i in imports if i.startswith("import")) + [i for i in imports if i.startswith("from")]
-    third = ["import torch", "from torch import Tensor", "from torch.optim.lr_scheduler import LRScheduler"]
+    third = [
+        *(["import torch"] if plan.feedback else []),
+        "from torch import Tensor",
+        "from torch.optim.lr_scheduler import LRScheduler",
+    ]
     own = ["", "from schedc.backends.base import ScheduleEnded"] if curves.raises and not standalone else []
     constants = [f'PLAN = "{plan.hash}"', *_constants(plan)]
     top = [*_header(plan), "", *imports, "", *third, *own, "", *constants]
@@ -67,10 +73,11 @@ def _constants(plan: Plan) -> list[str]:
     for bound, chain in compositions(plan).items():
         key, index = key_of(bound)
         rules = "" if not plan.groups else f", {tuple(dict.fromkeys(rule for rule, _ in chain))!r}"
-        lines.append(f"    {bound!r}: ({key!r}, {index!r}{rules}),")
+        lines.append(f"    {quoted(bound)}: ({quoted(key)}, {index!r}{rules}),")
     rules = ", and the group rules that set it (None: all groups)" if plan.groups else ""
     lines.insert(0, f"# What is set: name -> key of a param group, index in its value{rules}.")
-    return [*lines, "}"]
+    metrics = tuple(dict.fromkeys(f.metric for f in plan.feedback))
+    return [*lines, "}", *([f"METRICS = ({', '.join(map(quoted, metrics))},)"] if metrics else [])]
 
 
 def key_of(bound: str) -> tuple[str, int | None]:
@@ -115,9 +122,9 @@ def _argument(read: ex.Var | ex.Bound, curves: Curves, bound: str, rule: int | N
     if isinstance(read, ex.Var):
         kind, _, which = read.name.partition(":")
         if kind == "base":
-            return f"kind.initial[{bound!r}]"
+            return f"kind.initial[{quoted(bound)}]"
         if kind == "capture":
-            return f"kind.rules[{rule}][{which!r}]"
+            return f"kind.rules[{rule}][{quoted(which)}]"
     return curves.argument(read)
 
 
@@ -125,10 +132,13 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
     """The function that composes every bound hyper-parameter, for each kind of param group."""
     chains = compositions(plan)
     factors = [curves.argument(ex.Var(f"factor:{f.index}")) for f in plan.feedback]
-    shared, loop = [], []
+    shared: list[str] = []
+    loop: list[str] = []
     lets = {b.name: functions[-1, i, b.name] for i, b in enumerate(plan.lets)}
     wanted = {r.name for f in functions.values() for r in f.reads if isinstance(r, ex.Bound) and r.at is None}
-    fixed = sorted({r for f in functions.values() for r in f.reads if isinstance(r, ex.Bound) and r.at is not None}, key=str)
+    fixed = sorted(
+        {r for f in functions.values() for r in f.reads if isinstance(r, ex.Bound) and r.at is not None}, key=str
+    )
     done: set[ex.Bound] = set()
 
     def fix(read: ex.Bound) -> None:
@@ -152,7 +162,9 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
         if bound in wanted:
             function = lets[bound]
             target = loop if not _is_shared(function) else shared
-            target.append(f"{curves.argument(ex.Bound(bound))} = {function.name}({_arguments(function, curves, bound, None)})")
+            target.append(
+                f"{curves.argument(ex.Bound(bound))} = {function.name}({_arguments(function, curves, bound, None)})"
+            )
     for read in fixed:
         fix(read)
     for bound, chain in chains.items():
@@ -167,7 +179,7 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
             calls.append((rule, binding, text, ""))
         loop += _compose(plan, bound, curves.argument(ex.Bound(bound)), calls)
     for bound in sorted(wanted - set(chains) - set(lets)):
-        loop.insert(0, f"{curves.argument(ex.Bound(bound))} = kind.initial[{bound!r}]")
+        loop.insert(0, f"{curves.argument(ex.Bound(bound))} = kind.initial[{quoted(bound)}]")
     results = ", ".join(curves.argument(ex.Bound(bound)) for bound in chains)
     head = ", ".join(["n", "kinds", *(["used"] if plan.groups else []), *factors])
     rules = " `used` holds the group rules that apply to any." if plan.groups else ""
@@ -175,21 +187,21 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
     lines += [f'    """What update n uses for each of HYPER_PARAMETERS, for each kind of param group.{rules}"""']
     lines += ["    " + line for line in shared]
     lines += ["    values = []", "    for kind in kinds:", *("        " + line for line in loop)]
-    return "\n".join([*lines, f"        values.append(({results}{',' if len(chains) == 1 else ''}))", "    return values"])
+    return "\n".join(
+        [*lines, f"        values.append(({results}{',' if len(chains) == 1 else ''}))", "    return values"]
+    )
 
 
-def _compose(
-    plan: Plan, bound: str, variable: str, calls: list[tuple[int | None, Binding, str, str]]
-) -> list[str]:
+def _compose(plan: Plan, bound: str, variable: str, calls: list[tuple[int | None, Binding, str, str]]) -> list[str]:
     """The statements that work out one binding in one kind of group."""
     lines = []
     started = False
     for rule, binding, text, _ in calls:
         if rule is not None and not started:
-            lines.append(f"{variable} = kind.initial[{bound!r}]")
+            lines.append(f"{variable} = kind.initial[{quoted(bound)}]")
             started = True
         if rule is None and not started:
-            lines.append(f"{variable} = {f'kind.initial[{bound!r}] * ' if binding.relative else ''}{text}")
+            lines.append(f"{variable} = {f'kind.initial[{quoted(bound)}] * ' if binding.relative else ''}{text}")
         else:
             sign = "*=" if binding.relative else "="
             if rule is None:
@@ -212,7 +224,8 @@ def formula_at(curve: Curve, position: Fraction) -> ex.Expr:
 # Feedback.
 
 
-def _plateau_name(f: Feedback, plan: Plan) -> str:
+def plateau_name(f: Feedback, plan: Plan) -> str:
+    """The name of a plateau's class in the file."""
     return "Plateau" if len(plan.feedback) == 1 else f"Plateau{f.index + 1}"
 
 
@@ -222,17 +235,37 @@ def _plateau(f: Feedback, plan: Plan, curves: Curves) -> str:
     patience = number(f.patience).text
     kept = f"{patience} {f.patience_clock}" if f.patience_clock else f"more than {patience} observations"
     fields = ["self.cuts = 0", f"self.best = {'' if f.mode == 'min' else '-'}math.inf"]
-    fields += ["self.since = None  # the update of the last better observation"] if f.patience_clock else ["self.bad = 0  # observations in a row that were not better"]
-    fields += ["self.cut_at = None  # the update of the last cut"] if f.cooldown_clock else ["self.cooldown = 0  # observations left that can not be bad"]
+    fields += (
+        ["self.since = None  # the update of the last better observation"]
+        if f.patience_clock
+        else ["self.bad = 0  # observations in a row that were not better"]
+    )
+    fields += (
+        ["self.cut_at = None  # the update of the last cut"]
+        if f.cooldown_clock
+        else ["self.cooldown = 0  # observations left that can not be bad"]
+    )
     window = f.window
-    fields += ["self.total = 0.0  # of the observations that are not yet averaged", "self.count = 0"] if window > 1 else []
+    fields += (
+        ["self.total = 0.0  # of the observations that are not yet averaged", "self.count = 0"] if window > 1 else []
+    )
     sign = "<" if f.mode == "min" else ">"
     away, plus = ("-", "-") if f.mode == "min" else ("+", "+")
     threshold = floating(f.threshold).text
-    bar = "self.best" if not f.threshold else f"self.best * (1 {away} {threshold})" if f.threshold_mode == "rel" else f"self.best {away} {threshold}"
+    bar = (
+        "self.best"
+        if not f.threshold
+        else f"self.best * (1 {away} {threshold})"
+        if f.threshold_mode == "rel"
+        else f"self.best {away} {threshold}"
+    )
     bar += f" {plus} {floating(f.atol).text}" if f.atol else ""
     better, worse = ("self.since = n", "") if f.patience_clock else ("self.bad = 0", "self.bad += 1")
-    cooling = f"self.cut_at is not None and not {_elapsed('self.cut_at', f.cooldown, f.cooldown_clock, plan, curves)}" if f.cooldown_clock else "self.cooldown > 0"
+    cooling = (
+        f"self.cut_at is not None and not {_elapsed('self.cut_at', f.cooldown, f.cooldown_clock, plan, curves)}"
+        if f.cooldown_clock
+        else "self.cooldown > 0"
+    )
     tick = [] if f.cooldown_clock else ["    self.cooldown -= 1"]
     body = []
     if window > 1:
@@ -246,14 +279,31 @@ def _plateau(f: Feedback, plan: Plan, curves: Curves) -> str:
     body += ["else:", f"    {worse}"] if worse else []
     if f.in_cooldown == "track":
         body += [f"if {cooling}:", *tick, f"    {better}"]
-    waits = f"not {_elapsed('self.since', f.patience, f.patience_clock, plan, curves)}" if f.patience_clock else f"self.bad <= {patience}"
+    waits = (
+        f"not {_elapsed('self.since', f.patience, f.patience_clock, plan, curves)}"
+        if f.patience_clock
+        else f"self.bad <= {patience}"
+    )
     body += [f"if {waits}:", "    return False", better]
     body += ["self.cut_at = n"] if f.cooldown_clock else [f"self.cooldown = {number(f.cooldown).text}"]
     body += ["return True"]
-    lines = [f"class {_plateau_name(f, plan)}:", f'    """Cuts to {factor} when {plain(f.metric)} has not improved for {kept}."""', ""]
-    lines += ["    def __init__(self):", *("        " + x for x in fields), "", "    @property", "    def factor(self):"]
+    lines = [
+        f"class {plateau_name(f, plan)}:",
+        f'    """Cuts to {factor} when {plain(f.metric)} has not improved for {kept}."""',
+        "",
+    ]
+    lines += [
+        "    def __init__(self):",
+        *("        " + x for x in fields),
+        "",
+        "    @property",
+        "    def factor(self):",
+    ]
     lines += [f"        return {factor} ** self.cuts", "", "    def is_due(self, value, n):"]
-    lines += ['        """Take in what was observed before update n; whether it is time for a cut."""', *("        " + x for x in body)]
+    lines += [
+        '        """Take in what was observed before update n; whether it is time for a cut."""',
+        *("        " + x for x in body),
+    ]
     return "\n".join(lines)
 
 
@@ -270,25 +320,29 @@ def _elapsed(since: str, amount: Fraction, clock: str | None, plan: Plan, curves
     return f"{call}(n) - {call}({since}) >= {exact_literal(amount)}"
 
 
-def _observe(plan: Plan, curves: Curves) -> str:
-    """The body of `observe` after its checks, and before it writes; it sets `changed`."""
-    lines = []
+def _observe(plan: Plan, curves: Curves) -> tuple[list[str], str]:
+    """The plateaus' inputs as functions, and the part of `observe` that sets `changed`."""
+    inputs, lines = [], []
     for f in plan.feedback:
         me = f"self.plateaus[{f.index}]"
         bound, rule = _binding_of(f, plan)
-        folded = curves.folded(formula_at(f.input, f.start))
-        function = curves.function(curves.named(f"plateau_{f.index + 1}_input"), f.input, "The schedule before the plateau.")
+        function = curves.function(
+            curves.named(f"plateau_{f.index + 1}_input"), f.input, "The schedule before the plateau."
+        )
         first = -(-f.start.numerator // f.start.denominator)
         during = [f"n >= {first}"] * (first > 0)
         if f.end is not None:
             during.append(f"n < {-(-f.end.numerator // f.end.denominator)}")
-        del folded
-        lines += [f"if {' and '.join([f'{f.metric!r} in metrics', *during])}:"]
-        lines += [f"    value = agreed(metrics[{f.metric!r}])", "    if math.isnan(value):", f"        self._warn_of_nan({f.metric!r})"]
+        lines += [f"if {' and '.join([f'{quoted(f.metric)} in metrics', *during])}:"]
+        lines += [
+            f"    value = agreed(metrics[{quoted(f.metric)}])",
+            "    if math.isnan(value):",
+            f"        self._warn_of_nan({quoted(f.metric)})",
+        ]
         lines += [f"    if {me}.is_due(value, n):"]
-        curves.clocks[function.name] = function.text
+        inputs.append(function.text)
         lines += ["        " + x for x in _fall(f, function, plan, curves, bound, rule)]
-    return "\n".join("        " + line for line in lines)
+    return inputs, "\n".join("        " + line for line in lines)
 
 
 def _fall(f: Feedback, function: Function, plan: Plan, curves: Curves, bound: str, rule: int | None) -> list[str]:
@@ -299,7 +353,7 @@ def _fall(f: Feedback, function: Function, plan: Plan, curves: Curves, bound: st
     def argument(read: ex.Var | ex.Bound) -> str:
         if isinstance(read, ex.Bound):
             names = list(compositions(plan))
-            return f"values[{names.index(read.name)}]" if read.name in names else f"kind.initial[{read.name!r}]"
+            return f"values[{names.index(read.name)}]" if read.name in names else f"kind.initial[{quoted(read.name)}]"
         return factors.get(read) or _argument(read, curves, bound, rule)
 
     call = f"{function.name}({', '.join(['n', *map(argument, function.reads)])})"
@@ -336,30 +390,25 @@ def _schedule(plan: Plan, observe: str) -> str:
     factors = ", ".join(f"self.plateaus[{f.index}].factor" for f in plan.feedback)
     used = "self._used" if plan.groups else ""
     arguments = ", ".join(x for x in ["n", "self._kinds", used, factors] if x)
-    plateaus = ", ".join(f"{_plateau_name(f, plan)}()" for f in plan.feedback)
+    plateaus = ", ".join(f"{plateau_name(f, plan)}()" for f in plan.feedback)
     names = ", ".join(compositions(plan)) or "nothing"
     text = SCHEDULE.strip() + "\n\n" + ATTACH.strip("\n")
     if metrics:
+        text = text.replace("        self._kinds = []\n", "        self._kinds = []\n        self._nan_in = set()\n", 1)
         text = text.replace("    def get_lr(self):", OBSERVE.strip("\n") + "\n\n    def get_lr(self):")
-    drop = set() if plan.groups else {"rules"}
-    drop |= set() if metrics else {"feedback"}
-    keep = {"norules"} if not plan.groups else set()
-    keep |= {"nofeedback"} if not metrics else set()
-    drop |= {"norules", "nofeedback"} - keep
-    drop |= set() if plan.run else {"run"}
+    holds = {"rules": bool(plan.groups), "feedback": bool(metrics), "run": plan.run is not None}
+    holds |= {"onemetric": len(metrics) == 1, "manymetrics": len(metrics) > 1}
+    drop = {mark if not held else f"no{mark}" for mark, held in holds.items()}
     lines = []
     for line in text.splitlines():
         code, _, mark = line.partition("  #: ")
-        if not mark:
-            lines.append(line)
-        elif not any(m in drop for m in mark.split()):
+        if mark not in drop:
             lines.append(code)
     text = "\n".join(lines)
     for placeholder, value in {
         "@NAMES@": plain(names),
         "@PLATEAUS@": plateaus,
         "@ARGUMENTS@": arguments,
-        "@METRICS@": repr(tuple(metrics)),
         "@METRIC@": metrics[0] if metrics else "loss",
         "@GROUPS@": groups_hash(plan),
         "@RUN@": str(plan.run.updates if plan.run else 0),
@@ -374,7 +423,10 @@ def _schedule(plan: Plan, observe: str) -> str:
 
 def _param_groups(plan: Plan) -> str:
     lines = ["def rules_of(name, module, parameter):"]
-    lines += ['    """The numbers of the group rules for a parameter, with what each rule\'s {captures} matched."""', "    rules = {}"]
+    lines += [
+        '    """The numbers of the group rules for a parameter, with what each rule\'s {captures} matched."""',
+        "    rules = {}",
+    ]
     for i, rule in enumerate(plan.groups):
         lines += [f"    # group {plain(str(rule.selection))}"]
         lines += _selects(i, rule.selection)
@@ -395,12 +447,10 @@ def _selects(i: int, selection: Selection) -> list[str]:
 
 
 def _test(s: SelectorModel) -> str:
-    from schedc.backends.base import glob_pattern
-
     if s.kind == "glob":
         return f"re.fullmatch({glob_pattern(s.text)!r}, name)"
     if s.kind == "ndim":
         return f"parameter.ndim {s.op} {s.number}"
     kind, _, leaf = s.text.partition(".")
-    test = f"is_a(module, {kind!r})"
-    return f'({test} and name.rpartition(".")[2] == {leaf!r})' if leaf else test
+    test = f"is_a(module, {quoted(kind)})"
+    return f'({test} and name.rpartition(".")[2] == {quoted(leaf)})' if leaf else test

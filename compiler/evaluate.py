@@ -415,8 +415,8 @@ def _joined(masks: Sequence[Array], values: Sequence[Value], like: Array) -> Val
                 out[mask] = v.num * (den // v.den)
             return Exact(out, den, top, den, exacts[0].pi)
     out = _empty(like)
-    for mask, v in zip(masks, values, strict=True):
-        out[mask] = to_float(v)
+    for mask, value in zip(masks, values, strict=True):
+        out[mask] = to_float(value)
     return out
 
 

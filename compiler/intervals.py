@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
+from functools import partial
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from schedc.compiler import expressions as ex
@@ -38,6 +40,7 @@ class Interval(NamedTuple):
 Whole = Interval(-INF, INF)
 Env = Mapping[ex.Expr, tuple[Any, Any] | Interval]
 """What the leaves (Reading, Var, Bound) range over."""
+NO_LEAVES: Mapping[Any, Any] = MappingProxyType({})
 
 
 def _two_product(a: float, b: float, p: float) -> float:
@@ -52,6 +55,15 @@ def _two_product(a: float, b: float, p: float) -> float:
 
 def _moderate(*xs: float) -> bool:
     return all(1e-140 < abs(x) < 1e140 for x in xs)
+
+
+def _is_infinite(x: Any) -> bool:
+    return isinstance(x, float) and math.isinf(x)
+
+
+def _is_finite(x: Any) -> bool:
+    """Whether it is neither infinite nor nan; for a Fraction of any size."""
+    return not isinstance(x, float) or math.isfinite(x)
 
 
 class Floats:
@@ -124,7 +136,7 @@ class Rationals:
 
     @staticmethod
     def number(x: Any, up: bool) -> Any:
-        return Fraction(x) if not isinstance(x, float) or math.isfinite(x) else x
+        return Fraction(x) if _is_finite(x) else x
 
     @staticmethod
     def _kept(x: Any, up: bool) -> Any:
@@ -190,7 +202,7 @@ def _div(k: Kernel, a: Interval, b: Interval) -> Interval:
 
 
 def _whole_power(k: Kernel, x: Any, n: int, up: bool) -> Any:
-    """x to the n, for x >= 0 and n >= 1."""
+    """The power x^n for x >= 0 and n >= 1."""
     if n > 64 and x not in (0, 1):
         return k.call(lambda v: math.pow(v, n), x, up) if not isinstance(x, float) or x < INF else x
     out, square = k.number(Fraction(1), up), x
@@ -204,7 +216,7 @@ def _whole_power(k: Kernel, x: Any, n: int, up: bool) -> Any:
 
 def _pow(k: Kernel, a: Interval, b: Interval, whole: bool) -> Interval:
     faulty = a.maybe_undefined or b.maybe_undefined
-    if b.lo == b.hi and math.isfinite(b.lo) and b.lo == math.floor(b.lo):
+    if b.lo == b.hi and _is_finite(b.lo) and b.lo == math.floor(b.lo):
         n = int(b.lo)
         if n == 0:
             return Interval(k.number(Fraction(1), False), k.number(Fraction(1), True), faulty)
@@ -224,22 +236,18 @@ def _pow(k: Kernel, a: Interval, b: Interval, whole: bool) -> Interval:
 
 
 def _corner(k: Kernel, x: Any, y: Any) -> Interval:
-    """x to the y for x >= 0, monotone in each."""
+    """The power x^y for x >= 0, which is monotone in each."""
     if y == 0 or x == 1:
         return Interval(k.number(Fraction(1), False), k.number(Fraction(1), True))
-    if x == 0 or math.isinf(x) or math.isinf(y):
-        grows = (x > 1) == (y > 0)
-        return (
-            Interval(k.number(Fraction(0), False), INF)
-            if grows
-            else Interval(*(k.number(Fraction(0), u) for u in (False, True)))
-        )
+    if x == 0 or _is_infinite(x) or _is_infinite(y):
+        zero = k.number(Fraction(0), False)
+        return Interval(zero, INF if (x > 1) == (y > 0) else zero)
     ends = []
     for up in (False, True):
         # A larger base raises the power where y > 0, a larger exponent where x > 1.
         base = Floats.number(x, up == (y > 0))
         exponent = Floats.number(y, up == (x > 1))
-        ends.append(k.call(lambda v, base=base: math.pow(base, v), exponent, up))
+        ends.append(k.call(partial(math.pow, base), exponent, up))
     return Interval(max(ends[0], 0), ends[1])
 
 
@@ -252,13 +260,13 @@ def _abs(a: Interval) -> Interval:
 def _integers(a: Interval, down: Callable[[Any], int]) -> Interval:
     """A step function of the ends."""
     kind = type(a.lo) if isinstance(a.lo, float | Fraction) else Fraction
-    ends = [e if math.isinf(e) else kind(down(e)) for e in (a.lo, a.hi)]
+    ends = [e if _is_infinite(e) else kind(down(e)) for e in (a.lo, a.hi)]
     return Interval(ends[0], ends[1], a.maybe_undefined)
 
 
 def _mod(k: Kernel, a: Interval, b: Interval) -> Interval:
     faulty = a.maybe_undefined or b.maybe_undefined
-    if b.lo == b.hi and b.lo != 0 and math.isfinite(a.lo) and math.isfinite(a.hi):
+    if b.lo == b.hi and b.lo != 0 and _is_finite(a.lo) and _is_finite(a.hi):
         quotient = _integers(_div(k, a, b), math.floor)
         if quotient.lo == quotient.hi:
             rest = _add(k, a, _neg(_mul(k, b, quotient)))
@@ -279,7 +287,7 @@ def _increasing(k: Kernel, name: str, a: Interval) -> Interval:
             ends.append(k.number(Fraction(int(name == "exp")), up))
         elif name == "log":
             ends.append(-INF if x == 0 else INF if x == INF else k.call(math.log, x, up))
-        elif math.isinf(x):
+        elif _is_infinite(x):
             limits = {"exp": (0.0, INF), "tanh": (-1.0, 1.0), "sqrt": (0.0, INF)}[name]
             ends.append(limits[x > 0])
         elif name == "sqrt":
@@ -345,14 +353,15 @@ def _compare(name: str, a: Interval, b: Interval) -> Interval:
     else:
         yes = a.hi < b.lo if name == "lt" else a.hi <= b.lo
         no = a.lo >= b.hi if name == "lt" else a.lo > b.hi
-    zero = a.lo * 0 if math.isfinite(a.lo) else 0.0
+    zero = a.lo * 0 if _is_finite(a.lo) else 0.0
     faulty = a.maybe_undefined or b.maybe_undefined
     return Interval(zero + 1 if yes else zero, zero if no else zero + 1, faulty)
 
 
 def _span(a: Interval, last: int) -> tuple[int, int]:
     """The whole numbers that an index within the interval can mean, from 0 to `last`."""
-    return (int(max(0, min(math.floor(max(-1, min(e, last + 1))), last))) for e in (a.lo, a.hi))  # type: ignore[return-value]
+    first, end = (int(max(0, min(math.floor(max(-1, min(e, last + 1))), last))) for e in (a.lo, a.hi))
+    return first, end
 
 
 def operate(k: Kernel, name: str, args: Sequence[Interval], whole: bool = False) -> Interval:
@@ -483,8 +492,8 @@ def is_whole(expr: ex.Expr) -> bool:
             return value.denominator == 1
         case ex.Op("floor" | "ceil" | "round" | "passed", _):
             return True
-        case ex.Op("add" | "sub" | "mul" | "neg" | "min" | "max" | "abs" as name, args):
-            return name != "" and all(is_whole(a) for a in args)
+        case ex.Op("add" | "sub" | "mul" | "neg" | "min" | "max" | "abs", args):
+            return all(is_whole(a) for a in args)
     return False
 
 
@@ -534,7 +543,15 @@ class Tape:
         """The interval of every node; the last is the expression's."""
         out: list[Interval] = []
         for what, args in self.nodes:
-            out.append(self._line(k, what, env) if len(what) == 3 else self._node(k, what, [out[i] for i in args]))
+            if len(what) == 3:
+                out.append(self._line(k, what, env))
+                continue
+            inner = [out[i] for i in args]
+            x = self._node(k, what, inner)
+            if _reaches_infinity(x) and inner and not any(map(_reaches_infinity, inner)):
+                # An overflow on the way: the result may be finite, but computing it is not safe.
+                x = x._replace(maybe_undefined=True)
+            out.append(x)
         return out
 
     @staticmethod
@@ -543,9 +560,9 @@ class Tape:
         if leaf is None:
             return Interval(k.number(a, False), k.number(a, True))
         given = env[leaf]
-        ends = []
+        ends: list[Any] = []
         for end in given[:2] if b > 0 else given[1::-1]:
-            if isinstance(end, float) and math.isinf(end):
+            if isinstance(end, float) and _is_infinite(end):
                 ends.append(end if b > 0 else -end)
             else:
                 ends.append(a + b * (end if isinstance(end, Fraction | int) else Fraction(end)))
@@ -573,7 +590,7 @@ class Tape:
     def _converted(self, k: Kernel, expr: ex.Convert, a: Interval) -> Interval:
         ends = []
         for end, up in ((a.lo, False), (a.hi, True)):
-            if math.isinf(end):
+            if _is_infinite(end):
                 ends.append(end)
             else:
                 shown = rd.convert(self.clocks[expr.table], expr.source, expr.target, Fraction(end))
@@ -581,8 +598,12 @@ class Tape:
         return Interval(ends[0], ends[1], a.maybe_undefined)
 
 
+def _reaches_infinity(x: Interval) -> bool:
+    return _is_infinite(x.lo) or _is_infinite(x.hi)
+
+
 def _finished(x: Interval) -> Interval:
-    return x._replace(maybe_undefined=x.maybe_undefined or math.isinf(x.lo) or math.isinf(x.hi))
+    return x._replace(maybe_undefined=x.maybe_undefined or _reaches_infinity(x))
 
 
 def bounds(expr: ex.Expr, env: Env, clocks: Sequence[Clocks] = ()) -> Interval:
@@ -595,9 +616,9 @@ def exact_bounds(
     expr: ex.Expr,
     lo: Fraction,
     hi: Fraction,
-    reading_ranges: Mapping[tuple[str, int], tuple[Fraction, Fraction]] = {},  # noqa: B006
+    reading_ranges: Mapping[tuple[str, int], tuple[Fraction, Fraction]] = NO_LEAVES,
     *,
-    values: Env = {},  # noqa: B006
+    values: Env = NO_LEAVES,
     clocks: Sequence[Clocks] = (),
 ) -> Interval:
     """An enclosure in rationals while the position runs from lo to hi and the clocks over their ranges, ends included.
@@ -619,10 +640,10 @@ def derivative(expr: ex.Expr, wrt: ex.Expr = ex.STEPS) -> ex.Expr | None:
     At the kinks of min, max, clamp and abs it is one of the two sides' derivatives.
     """
     match expr:
-        case ex.Num() | ex.Const() | ex.Var() | ex.Reading():
+        case ex.Num() | ex.Const() | ex.Reading():
             return ex.ONE if expr == wrt else ex.ZERO
-        case ex.Bound(_, at):
-            return ex.ONE if expr == wrt else ex.ZERO if at is not None else None
+        case ex.Var() | ex.Bound():
+            return ex.ONE if expr == wrt else ex.ZERO if _stands_still(expr) else None
         case ex.Op(name, args):
             slopes = [derivative(a, wrt) for a in args]
             if all(s == ex.ZERO for s in slopes):
@@ -696,16 +717,28 @@ KEEPS = frozenset({"exp", "log", "sqrt", "tanh", "floor", "ceil", "round", "min"
 """Operators that rise (weakly) with every argument, jumps included."""
 
 
+def _stands_still(leaf: ex.Expr) -> bool:
+    """Whether the leaf, though its value may be unknown, is the same at every position."""
+    if isinstance(leaf, ex.Var):
+        return not leaf.name.startswith("batch")
+    return isinstance(leaf, ex.Bound) and leaf.at is not None
+
+
 def _trends(tape: Tape, values: list[Interval], rising: frozenset[ex.Expr]) -> int | None:
-    """How the expression moves over the box as its moving leaves rise: 1 never falls, -1 never rises, 0 stays; None: unknown."""
+    """Which way the expression goes over the box as its moving leaves rise.
+
+    1: it never falls; -1: it never rises; 0: it stays; None: unknown.
+    """
     out: list[int | None] = []
     for (what, args), value in zip(tape.nodes, values, strict=True):
-        if len(what) == 3:
-            out.append(0 if what[0] not in rising else 1 if what[2] > 0 else -1)
-        elif value.lo == value.hi and not value.maybe_undefined:
+        if value.lo == value.hi and not value.maybe_undefined:
             out.append(0)
-        else:
+        elif len(what) != 3:
             out.append(_trend(what, [out[i] for i in args], [values[i] for i in args]))
+        elif what[0] in rising:
+            out.append(1 if what[2] > 0 else -1)
+        else:
+            out.append(0 if what[0] is None or _stands_still(what[0]) else None)
     return out[tape.root]
 
 
@@ -738,16 +771,17 @@ def _trend(what: tuple[str, Any], t: list[int | None], v: list[Interval]) -> int
         case "mul":
             return _joint([_times(t[0], v[1]), _times(t[1], v[0])])
         case "div" if not v[1].lo <= 0 <= v[1].hi:
-            return _joint([_times(t[0], v[1]), _times(None if t[1] is None else -t[1], v[0])])
+            back = None if t[1] is None else -t[1]
+            return _joint([_times(t[0], v[1]), _times(back, v[0])])
         case "abs":
             return _times(t[0], v[0])
         case "pow" if v[0].lo > 0 or (v[0].lo >= 0 and v[1].lo > 0):
             # The logarithm of the base decides which way a rising exponent goes.
             return _joint([_times(t[0], v[1]), _times(t[1], Interval(v[0].lo - 1, v[0].hi - 1))])
-        case "turns" if what[1] == "cos" and math.floor(v[0].lo) + 1 >= v[0].hi and math.isfinite(v[0].lo):
+        case "turns" if what[1] == "cos" and math.floor(v[0].lo) + 1 >= v[0].hi and _is_finite(v[0].lo):
             falls = math.floor(v[0].lo) % 2 == 0
             return None if t[0] is None else -t[0] if falls else t[0]
-        case "turns" if what[1] == "sin" and math.isfinite(v[0].lo):
+        case "turns" if what[1] == "sin" and _is_finite(v[0].lo):
             quarter = math.floor(v[0].lo + 0.5)
             if v[0].lo >= quarter - 0.5 and v[0].hi <= quarter + 0.5 and t[0] is not None:
                 return t[0] if quarter % 2 == 0 else -t[0]
@@ -760,11 +794,15 @@ def _trend(what: tuple[str, Any], t: list[int | None], v: list[Interval]) -> int
         case "piecewise" | "pick" if t[0] == 0:
             return _joint(t[1:])
         case "pick" if all(x == 0 for x in t[1:]):
-            return _times(t[0], _slopes([(a, b) for a, b in zip(v[1:], v[2:], strict=False)]))
+            return _times(t[0], _slopes(list(pairwise(v[1:]))))
         case "piecewise":
-            first, last = (sum(e >= b for b in what[1]) for e in v[0][:2])
+            first, last = (sum(1 for b in what[1] if e >= b) for e in v[0][:2])
             if first == last:
                 return t[1 + first]
+        case "mod" if t[1] == 0 and not v[1].lo <= 0 <= v[1].hi:
+            quotient = _integers(_div(Floats, v[0], v[1]), math.floor)
+            if quotient.lo == quotient.hi:
+                return t[0]
         case "product" if all(x == 0 for x in t[1:]) and all(x.lo >= 0 for x in v[1:]):
             return _times(t[0], Interval(min(x.lo for x in v[1:]) - 1, max(x.hi for x in v[1:]) - 1))
     return None
@@ -823,7 +861,9 @@ class Study:
         )
         slopes = {leaf: derivative(expr, leaf) for leaf in self.moving}
         self.slopes = None
-        if all(s is not None for s in slopes.values()):
+        # Leaves that move in a way of their own leave no total derivative to speak of.
+        own_way = any(leaf not in self.moving and not _stands_still(leaf) for leaf in leaves)
+        if not own_way and all(s is not None for s in slopes.values()):
             self.slopes = {leaf: Tape(s, clocks) for leaf, s in slopes.items() if s is not None}
 
     def leaves(self, lo: Fraction, hi: Fraction) -> dict[ex.Expr, Any]:
@@ -878,7 +918,7 @@ def _middle(lo: Fraction, hi: Fraction) -> Fraction:
 
 
 def _too_small(lo: Fraction, hi: Fraction) -> bool:
-    return hi - lo < Fraction(1, 2**40) * max(1, abs(lo), abs(hi))
+    return bool(hi - lo < max(Fraction(1), abs(lo), abs(hi)) / 2**40)
 
 
 def certify_range(
@@ -887,14 +927,15 @@ def certify_range(
     hi: Fraction,
     *,
     wrt: ex.Reading = ex.STEPS,
-    env: Env = {},  # noqa: B006
+    env: Env = NO_LEAVES,
     clocks: Sequence[Clocks] = (),
     budget: int = 2000,
     tolerance: float = 1e-9,
 ) -> Range:
-    """The least and greatest value while `wrt` runs from lo to hi, ends included, each to `tolerance` of the greatest size.
+    """The least and greatest value while `wrt` runs from lo to hi, ends included.
 
-    Where `wrt` is the position, all readings that `env` does not give move with it, as `clocks` say.
+    Each is enclosed to `tolerance` of the greatest size, if the budget allows. Where `wrt` is the position, all
+    readings that `env` does not give move with it, as `clocks` say.
     """
     study = Study(expr, wrt, env, clocks, budget)
     ends = [(study.at(x), x) for x in dict.fromkeys((lo, hi))]
@@ -950,7 +991,8 @@ def _settle(
     refute: Callable[[Fraction, Fraction], tuple[Fraction, ...]],
 ) -> Verdict:
     """Split the interval until the claim holds on every box, or fails at some place, or the budget is spent."""
-    boxes, stuck = [(lo, hi)], []
+    boxes = [(lo, hi)]
+    stuck: list[tuple[Fraction, Fraction]] = []
     while boxes:
         if study.exhausted:
             return Verdict("undecided", (), _merged([*stuck, *boxes]), study.spent)
@@ -991,7 +1033,7 @@ def certify_sign(
     relation: Literal["ge", "gt", "le", "lt"] = "ge",
     *,
     wrt: ex.Reading = ex.STEPS,
-    env: Env = {},  # noqa: B006
+    env: Env = NO_LEAVES,
     clocks: Sequence[Clocks] = (),
     budget: int = 2000,
 ) -> Verdict:
@@ -999,8 +1041,7 @@ def certify_sign(
     study = Study(expr, wrt, env, clocks, budget)
 
     def holds(x: Interval, _: int | None) -> bool:
-        zero = Interval(0, 0)
-        return not x.maybe_undefined and _compare(relation, x, zero).lo == 1
+        return not x.maybe_undefined and bool(_compare(relation, x, Interval(0, 0)).lo == 1)
 
     def refute(a: Fraction, b: Fraction) -> tuple[Fraction, ...]:
         for place in dict.fromkeys((a, _middle(a, b), b)):
@@ -1019,7 +1060,7 @@ def certify_monotone(
     direction: Direction = "decreasing",
     *,
     wrt: ex.Reading = ex.STEPS,
-    env: Env = {},  # noqa: B006
+    env: Env = NO_LEAVES,
     clocks: Sequence[Clocks] = (),
     budget: int = 2000,
 ) -> Verdict:
@@ -1032,7 +1073,7 @@ def certify_monotone(
 
     def refute(a: Fraction, b: Fraction) -> tuple[Fraction, ...]:
         middle = _middle(a, b)
-        places = [p for p in dict.fromkeys((a, middle, b))]
+        places = list(dict.fromkeys((a, middle, b)))
         shown = [study.at(p) for p in places]
         for i in range(len(places)):
             for j in range(i + 1, len(places)):

@@ -43,6 +43,8 @@ def show(value: Fraction | int) -> str:
         denominator //= 5
     if denominator == 1 and len(text := f"{float(value):.12g}") <= 14 and Fraction(text) == value:
         return text
+    if abs(value) >= 1000:
+        return f"{float(value):.2f}"
     return f"{value.numerator}/{value.denominator}" if max(abs(value.numerator), value.denominator) < 10_000 else f"{float(value):.6g}"
 
 

@@ -192,16 +192,16 @@ class Printer:
     def _op(self, name: str, args: tuple[ex.Expr, ...], expr: ex.Expr) -> Text:
         match name:
             case "add" | "sub":
-                return self._sum(*args, minus=name == "sub")
+                return self._sum(args[0], args[1], minus=name == "sub")
             case "neg":
                 inner = self.text(args[0])
                 return Text(f"-{inner.within(SIGN)}", SIGN, inner.whole)
             case "mul":
-                return self._product(*args)
+                return self._product(args[0], args[1])
             case "div":
-                return self._quotient(*args)
+                return self._quotient(args[0], args[1])
             case "pow":
-                return self._power(*args)
+                return self._power(args[0], args[1])
             case "exp" if not self.range(args[0])[1] <= 709:
                 self.helpers.add("exp")
                 return Text(f"exp({self.text(args[0]).text})")
@@ -221,8 +221,7 @@ class Printer:
             case "if":
                 yes, no = self.text(args[1]), self.text(args[2])
                 condition = self.condition(args[0])
-                text = f"{yes.within(COMPARE)} if {condition} else {no.within(CHOICE)}"
-                return Text(text, CHOICE, yes.whole and no.whole)
+                return _choice(yes, condition, no)
             case "pick":
                 return self._pick(args[0], args[1:])
             case "product":
@@ -375,7 +374,7 @@ class Printer:
         yes = self._piecewise(reading, bounds[: cut - 1], values[:cut])
         no = self._piecewise(reading, bounds[cut:], values[cut:])
         condition = self.condition(ex.Op("lt", (reading, ex.Num(bounds[cut - 1]))))
-        return Text(f"{yes.within(COMPARE)} if {condition} else {no.within(CHOICE)}", CHOICE, yes.whole and no.whole)
+        return _choice(yes, condition, no)
 
     # Exactly.
 
@@ -420,9 +419,22 @@ class Printer:
                 return None
             over = math.lcm(a.over, b.over)
             yes, no = self._times(a, over // a.over).text, self._times(b, over // b.over).text
-            text = f"{yes.within(COMPARE)} if {self.condition(args[0])} else {no.within(CHOICE)}"
-            return Ratio(Text(text, CHOICE, yes.whole and no.whole), over)
-        if name not in ("add", "sub", "neg", "mul", "div", "floor", "ceil", "round", "mod", "abs", "min", "max", "clamp"):
+            return Ratio(_choice(yes, self.condition(args[0]), no), over)
+        if name not in (
+            "add",
+            "sub",
+            "neg",
+            "mul",
+            "div",
+            "floor",
+            "ceil",
+            "round",
+            "mod",
+            "abs",
+            "min",
+            "max",
+            "clamp",
+        ):
             return None
         if name == "clamp":
             return self.exact(ex.Op("min", (ex.Op("max", args[:2]), args[2])))
@@ -558,6 +570,11 @@ def _clock(origin: tuple[str, int, Fraction]) -> tuple[str, Fraction, int]:
     return clock, at, table
 
 
+def _choice(yes: Text, condition: str, no: Text) -> Text:
+    """A lazy choice."""
+    return Text(f"{yes.within(COMPARE)} if {condition} else {no.within(CHOICE)}", CHOICE, yes.whole and no.whole)
+
+
 def _value(expr: ex.Expr) -> Fraction:
     assert isinstance(expr, ex.Num)
     return expr.value
@@ -645,7 +662,9 @@ def _rounds_once(expr: ex.Expr) -> bool:
     """Whether the value is a whole number less one correctly rounded quotient, which can't pass it by rounding."""
     match expr:
         case ex.Op("sub", (ex.Num(), ex.Op("div", (above, ex.Num())))):
-            return isinstance(above, ex.Reading) or (isinstance(above, ex.Op) and above.name == "sub" and _rounds_once(above))
+            return isinstance(above, ex.Reading) or (
+                isinstance(above, ex.Op) and above.name == "sub" and _rounds_once(above)
+            )
         case ex.Op("div", (inner, ex.Num(value))) | ex.Op("mul", (ex.Num(value), inner)):
             return value > 0 and _rounds_once(inner)
         case ex.Op("sub", (ex.Reading(), ex.Num())) | ex.Reading():

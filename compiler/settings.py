@@ -106,21 +106,19 @@ class Scheduled(Size):
         """For how many updates the expression is certainly equal to `value`, by exact interval arithmetic; at least 1."""
         from schedc.compiler.intervals import exact_bounds
 
-        low, high = exact(ex.ZERO), None
-
         def same(updates: int) -> bool:
-            ranges = {}
+            steps = here["steps"] or Fraction(0)
+            ranges: dict[tuple[str, int], tuple[Fraction, Fraction]] = {}
             for clock, start in here.items():
                 rate = rates[clock]
                 if start is not None and rate is not None:
                     ranges[clock, 0] = (start, start + (updates - 1) * rate)
             try:
-                found = exact_bounds(expr, ranges)
-            except (KeyError, ValueError, ZeroDivisionError):
-                return False
-            return found is not None and found[0] == found[1] == value
+                found = exact_bounds(expr, steps, steps + updates - 1, ranges)
+            except KeyError:
+                return False  # it reads a clock whose pace is not known here
+            return not found.maybe_undefined and found.lo == found.hi == value
 
-        del low, high
         good, step = 1, 1
         limit = most if most is not None else 1 << 40
         while good + step <= limit and same(good + step):

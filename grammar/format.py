@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from schedc.compiler.source import Source, Span
@@ -37,7 +38,7 @@ def format_program(program: syntax.Program) -> str:
 
 
 def format_string(program: syntax.Program) -> str:
-    """The canonical text of a one-line string, its items joined by `;`. Comments between them need lines of their own."""
+    """The canonical text of a one-line string, items joined by `;`. Comments between them need lines of their own."""
     comments = program.comments
     if len(comments) > 1 or any(c.span.start < item.span.end for c in comments for item in program.items):
         return format_program(program)
@@ -358,43 +359,43 @@ class _Printer:
             return self._formula(node, indent, comments)
         return self._value(_head(node), indent, comments)
 
-    def _value(self, head: _Head, indent: str, comments: Comments, tail: str = "") -> _Rendered:
-        """An item that ends with an expression; it is broken where it is a chain and too long, or has comments."""
-        first = indent + head.text
+    def _value(self, head: _Head, indent: str, comments: Comments, ensures: Sequence[syntax.Expr] = ()) -> _Rendered:
+        """An item that ends with an expression. A chain is broken where it is too long or has comments between its stages."""
+        first, inner = indent + head.text, indent + INDENT
         if head.value is None:
-            return self._loose([first + tail], comments)
-        one = first + _text(head.value, IMPLIES) + tail
+            return self._loose([first], comments)
+        rows = [(head.value.span, first + _text(head.value, IMPLIES))]
         parts = _parts(head.value)
-        if len(parts) == 1 or (not comments and len(one) <= WIDTH):
-            return self._loose([one], comments)
+        gaps = [(a.span.end, b.span.start) for (_, a), (_, b) in pairwise(parts)]
+        if len(rows[0][1]) > WIDTH or any(start <= c.span.start < end for c in comments for start, end in gaps):
+            texts = [sign + _text(part, STAGE if sign == "| " else TIMED) for sign, part in parts]
+            rows = [(part.span, inner + text) for (_, part), text in zip(parts, texts, strict=True)]
+            rows[0] = (parts[0][1].span, first + (texts[0] if len(parts) > 1 else _text(head.value, IMPLIES)))
+        rows += [(claim.span, f"{inner}ensures {_text(claim, IMPLIES)}") for claim in ensures]
+        return self._rows(rows, inner, comments)
+
+    def _rows(self, rows: Sequence[tuple[Span, str]], inner: str, comments: Comments) -> _Rendered:
+        """The lines of one item, with the comments between them; those inside a line's expression stay loose."""
         lines: list[str] = []
         loose: Comments = []
         at = 0
-        inner = indent + INDENT
-        taken = False
-        for i, (sign, part) in enumerate(parts):
-            between: Comments = []
-            while at < len(comments) and comments[at].span.start < part.span.start:
-                between.append(comments[at])
+        for i, (span, text) in enumerate(rows):
+            behind = i > 0
+            while at < len(comments) and comments[at].span.start < span.start:
+                comment = comments[at]
+                if i == 0:
+                    loose.append(comment)
+                elif behind and not comment.alone:
+                    lines[-1] += f"  {comment.text}"
+                else:
+                    lines.append(inner + comment.text)
+                behind = False
                 at += 1
-            if i == 0:
-                loose.extend(between)
-            else:
-                for comment in between:
-                    if not comment.alone and not taken:
-                        lines[-1] = f"{lines[-1]}  {comment.text}"
-                        taken = True
-                    else:
-                        lines.append(inner + comment.text)
-            taken = False
-            while at < len(comments) and comments[at].span.start < part.span.end:
+            while at < len(comments) and comments[at].span.start < span.end:
                 loose.append(comments[at])
                 at += 1
-            text = _text(part, STAGE if sign == "| " else TIMED)
-            lines.append(f"{inner}{sign}{text}" if i else first + text)
-        loose.extend(comments[at:])
-        lines[-1] += tail
-        return self._loose(lines, loose)
+            lines.append(text)
+        return self._loose(lines, [*loose, *comments[at:]])
 
     def _loose(self, lines: list[str], comments: Comments) -> _Rendered:
         """Comments inside an expression go above its item; those that would read as its doc comment go behind it."""
@@ -406,12 +407,11 @@ class _Printer:
         head_lines, comments = self._signature(node, indent, comments)
         inner = indent + INDENT
         head = _Head(head_lines[-1].removeprefix(indent) + " = ", _as_expr(node.body))
-        done = self._value(head, indent, comments)
+        done = self._value(head, indent, comments, node.ensures)
         if len(done.lines[0]) > WIDTH and len(head_lines) == 1:
-            body = self._value(_Head("", head.value), inner, comments)
+            body = self._value(_Head("", head.value), inner, comments, node.ensures)
             done = body._replace(lines=[f"{indent}{head.text}".rstrip(), *body.lines])
-        ensures = [f"{inner}ensures {_text(e, IMPLIES)}" for e in node.ensures]
-        return done._replace(lines=[*head_lines[:-1], *done.lines, *ensures])
+        return done._replace(lines=[*head_lines[:-1], *done.lines])
 
     def _signature(self, node: syntax.Def, indent: str, comments: Comments) -> tuple[list[str], Comments]:
         """The head of a definition, one parameter a line where it is too long or has comments; the comments left."""
@@ -421,7 +421,7 @@ class _Printer:
         # No node holds the closing parenthesis, and a comment before it may hold another.
         last = node.formals[-1].span.end
         tokens, _ = layout.scan(self.source[last : node.body.span.start])
-        closing = last + next(t.start for t in tokens if t.text == ")")
+        closing = last + next((t.start for t in tokens if t.text == ")"), 0)
         among = [c for c in comments if c.span.start < closing]
         if not among and len(one) <= WIDTH:
             return [one], comments

@@ -81,9 +81,9 @@ class Remark(NamedTuple):
 
 
 class Start(NamedTuple):
-    """An item, or with `depth` above 0 an entry of a block, starts at the token with this index."""
+    """An item, or with `depth` above 0 an entry of a block, starts at this token, given by its index."""
 
-    index: int
+    token: int
     depth: int
 
 
@@ -97,7 +97,7 @@ class Items:
 
     def ends(self) -> frozenset[int]:
         """The tokens that a separator stands before."""
-        return frozenset(s.index for s in self.starts)
+        return frozenset(s.token for s in self.starts)
 
 
 def scan(text: str) -> tuple[list[Token], list[Remark]]:
@@ -210,7 +210,7 @@ def clean(text: str, tokens: Sequence[Token], items: Items) -> str:
 
 def top(tokens: Sequence[Token], items: Items) -> list[tuple[int, int]]:
     """The items of the outermost level, as ranges of tokens, without the `;` between them."""
-    at = [s.index for s in items.starts if s.depth == 0]
+    at = [s.token for s in items.starts if s.depth == 0]
     ranges = []
     for start, end in zip(at, [*at[1:], len(tokens)], strict=True):
         while end > start and tokens[end - 1].text == ";":

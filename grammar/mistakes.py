@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from schedc.compiler import messages_syntax as say
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.source import Source
+from schedc.grammar.elsewhere import FOREIGN, KINDS, LOOKALIKES, SUFFIXES, TRUE_KINDS, UNITS
 from schedc.grammar.layout import CLOSING, OPENING, Token
 from schedc.grammar.reading import ARITHMETIC, LIMITS, RELATIONS, Braces, Fault, Reading, block, open_brackets
 
@@ -20,44 +21,6 @@ __all__ = ["Fault", "block", "explain", "open_brackets", "unclosed_block"]
 Rule = Callable[[Reading], Diagnostic | None]
 
 SIGNS = frozenset("+-*/^<>=!()[]{},:;|%")
-
-LOOKALIKES = {
-    "→": "->", "⇒": "->", "⟶": "->", "➜": "->", "➔": "->", "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "∕": "/",
-    "−": "-", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "≠": "!=", "“": '"', "”": '"', "„": '"', "‘": '"', "’": '"',
-    "«": '"', "»": '"', "（": "(", "）": ")", "，": ",", "：": ":", "；": ";", "＝": "=", "∞": "inf", "π": "pi",
-    "²": "^2", "³": "^3",
-}  # fmt: skip
-"""Characters that editors and papers put in place of a sign of the language."""
-
-FOREIGN = {
-    "=>": ("->", True), ">>": ("->", True), "~>": ("->", True), ">>=": ("->", True), "**": ("^", True),
-    ":=": ("=", True), "<-": ("=", True), "||": ("|", True), "//": ("floor(a / b)", False), "%": ("mod(a, b)", False),
-    "+=": ("= base + …", False), "-=": ("= base - …", False), "/=": ("*= 1 / …", False),
-}  # fmt: skip
-"""Operators of other languages: what to write, and whether it simply takes their place."""
-
-KINDS = {
-    "float": "number", "real": "number", "int": "count", "integer": "count", "bool": "flag", "boolean": "flag",
-    "str": "text", "string": "text", "time": "duration", "steps": "duration", "function": "curve",
-    "numbers": "number", "durations": "duration", "Number": "number", "Duration": "duration",
-}  # fmt: skip
-"""What other languages call a kind."""
-
-TRUE_KINDS = frozenset({"number", "count", "duration", "level", "curve", "schedule", "flag", "text"})
-
-UNITS = {
-    "iter": "steps", "iters": "steps", "iterations": "steps", "iteration": "steps", "updates": "steps",
-    "update": "steps", "it": "steps", "its": "steps", "batches": "steps", "s": "steps",
-    "ep": "epochs", "eps": "epochs", "e": "epochs", "Epochs": "epochs",
-    "tok": "tokens", "toks": "tokens", "images": "samples", "examples": "samples", "percent": "%",
-} | {u: u for one in ("step", "epoch", "sample", "token") for u in (one, one + "s")}  # fmt: skip
-"""What units are called, here and elsewhere."""
-
-SUFFIXES = {
-    "K": "k", "m": "M", "b": "B", "t": "T", "G": "B", "g": "B", "ki": "Ki", "mi": "Mi", "gi": "Gi", "KB": "Ki",
-    "mil": "M",
-}  # fmt: skip
-"""Suffixes as others write them."""
 
 WELL_FORMED = re.compile(
     r"(?:[0-9]+(?:_[0-9]+)*(?:\.(?:[0-9]+(?:_[0-9]+)*)?)?|\.[0-9]+(?:_[0-9]+)*)"

@@ -38,7 +38,7 @@ def parse(source: Source) -> Staged[syntax.Program]:
     if items.deepest > MAX_DEPTH:
         return Staged(None, (say.nesting(source.span(items.deepest_at, items.deepest_at + 1), MAX_DEPTH),))
     if len(items.starts) > MAX_ITEMS:
-        return Staged(None, (say.items(_place(source, tokens[items.starts[MAX_ITEMS].index]), MAX_ITEMS),))
+        return Staged(None, (say.items(_place(source, tokens[items.starts[MAX_ITEMS].token]), MAX_ITEMS),))
     file_doc, docs = _docs(source, remarks)
     builder = Builder(source, docs=docs)
     try:

@@ -167,7 +167,22 @@ class GroupOf(Node):
 
 
 Expr = (
-    Pipe | Chain | Timed | Implies | Compare | Binary | Negate | Number | Name | Indexed | Text | Flag | Items | Call | Paren | GroupOf
+    Pipe
+    | Chain
+    | Timed
+    | Implies
+    | Compare
+    | Binary
+    | Negate
+    | Number
+    | Name
+    | Indexed
+    | Text
+    | Flag
+    | Items
+    | Call
+    | Paren
+    | GroupOf
 )
 
 

@@ -1,0 +1,297 @@
+"""What is proved about the values of a Timeline: finite, never negative, no jump that nobody wrote.
+
+A claim is *proved* (SymPy, exact arithmetic), *certified* (interval arithmetic, or every update of the run evaluated), or
+*refuted* with the update where it fails. Nothing is claimed on samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from schedc.compiler import evaluate, expressions as ex, messages_layout as layout, messages_values as say, plan, resolved as rd
+from schedc.compiler.amounts import Env, exact
+from schedc.compiler.diagnostics import Diagnostic
+from schedc.compiler.intervals import Range, certify_range
+from schedc.compiler.placing import Seam
+from schedc.compiler.resolve import reads
+from schedc.compiler.timeline import Laid, Segment, Timeline
+
+EVERY_UPDATE = 2_000_000
+"""Up to so many updates of one segment are all evaluated where intervals do not decide."""
+UNBOUNDED = 1_000_000
+"""How many updates of an endless segment are looked at where no run is declared."""
+BUDGET = 400
+"""Evaluations of interval arithmetic for one claim about one segment."""
+SIGNED = frozenset({"dampening", "lambd"})
+"""Hyper-parameters that may be negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What checking brought out."""
+
+    said: tuple[Diagnostic, ...]
+    facts: tuple[plan.Fact, ...]
+
+
+def check_values(line: Timeline, draft: plan.Plan, base: float | None) -> Checked:
+    """All checks of values, of every binding."""
+    said: list[Diagnostic] = []
+    facts: list[plan.Fact] = []
+    ranges: dict[str, tuple[Any, Any]] = {}
+    for laid in _in_order(line.bindings):
+        found = _binding(laid, line, draft, ranges, base, facts)
+        said += found
+    for group in line.groups:
+        for laid in group.bindings:
+            said += _binding(laid, line, draft, dict(ranges), base, [])
+    for laid in line.lets:
+        said += _binding(laid, line, draft, ranges, base, [], signed=True)
+    for laid in line.all_laid():
+        for seam in laid.study.seams:
+            said += smooth_seams(seam, laid, line)
+    for laid in line.bindings:
+        said += _lengths(laid, line)
+    return Checked(tuple(said), tuple(facts))
+
+
+def _in_order(bindings: list[Laid]) -> list[Laid]:
+    """Bindings so that one read by another comes first."""
+    names = {b.name: b for b in bindings}
+    done: dict[str, Laid] = {}
+
+    def visit(laid: Laid) -> None:
+        if laid.name in done:
+            return
+        for s in laid.segments:
+            for e in ex.walk(s.expr):
+                if isinstance(e, ex.Bound) and e.name in names and e.name != laid.name and e.name not in done:
+                    visit(names[e.name])
+        done[laid.name] = laid
+
+    for b in bindings:
+        visit(b)
+    return list(done.values())
+
+
+def environment(draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None) -> dict[str, tuple[Any, Any]]:
+    """The ranges of what a run supplies: base, feedback factors, captures, the batch size."""
+    batches = [p.global_batch for p in draft.batch.phases] or [1]
+    out: dict[str, tuple[Any, Any]] = {
+        "base": (0.0, 1e6) if base is None else (base, base),
+        "batch": (Fraction(min(batches)), Fraction(max(batches))),
+        **{f"factor:{f.index}": (Fraction(0), Fraction(1)) for f in draft.feedback},
+    }
+    return out
+
+
+def segment_range(segment: Segment, line: Timeline, draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None) -> tuple[Range, int, int] | None:
+    """The range of a segment over the updates it owns within the run; None if it owns none there."""
+    first, last = segment.first, segment.last
+    if line.run is not None:
+        last = line.run.updates - 1 if last is None else min(last, line.run.updates - 1)
+    elif last is None:
+        last = first + UNBOUNDED
+    if last < first:
+        return None
+    given = environment(draft, ranges, base)
+    env: dict[ex.Expr, tuple[Any, Any]] = {}
+    for e in ex.walk(segment.expr):
+        if isinstance(e, ex.Var):
+            env[e] = given.get(e.name, (Fraction(0), Fraction(1000)))
+        elif isinstance(e, ex.Bound):
+            env[e] = ranges.get(e.name, (0.0, 1e6))
+    return certify_range(segment.expr, Fraction(first), Fraction(last), env=env, clocks=draft.clocks, budget=BUDGET), first, last
+
+
+def every_update(segment: Segment, first: int, last: int, draft: plan.Plan, base: float | None) -> np.ndarray[Any, Any] | None:
+    """The values at every update from `first` to `last`; None if there are too many or something is unknown."""
+    if last - first >= EVERY_UPDATE or any(isinstance(e, ex.Bound) for e in ex.walk(segment.expr)):
+        return None
+    values = {"base": 1.0 if base is None else base, **{f"factor:{f.index}": 1.0 for f in draft.feedback}}
+    for name in ex.variables(segment.expr):
+        if name not in values and name != "batch":
+            values[name] = 1.0
+    n = np.arange(first, last + 1)
+    return np.asarray(evaluate.expression_value(draft.clocks, segment.expr, n, values), dtype=np.float64) + np.zeros(len(n))
+
+
+def _binding(
+    laid: Laid, line: Timeline, draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None, facts: list[plan.Fact], signed: bool = False
+) -> Iterator[Diagnostic]:
+    least: Any = None
+    greatest: Any = None
+    how = "certified"
+    where: list[Segment] = []
+    for segment in laid.segments:
+        if segment.error is not None:
+            continue
+        found = segment_range(segment, line, draft, ranges, base)
+        if found is None:
+            continue
+        span_range, first, last = found
+        low, high = span_range.least.lo, span_range.greatest.hi
+        suspicious = span_range.maybe_undefined or not np.isfinite(float(high)) or not np.isfinite(float(low))
+        if suspicious:
+            values = every_update(segment, first, last, draft, base)
+            if values is None:
+                yield say.undecided(f"`{laid.name}` is finite", f"updates {first} to {last}", segment.span)
+                how = "undecided"
+                continue
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                yield say.not_finite(laid.name, _why(segment, first + int(bad[0]), line), layout.show(first + int(bad[0])), segment.span)
+                return
+            low, high = float(values.min()), float(values.max())
+        negative = float(span_range.least.hi if not suspicious else low)
+        peak = max(abs(float(high)), abs(float(low)), 1e-300)
+        if not signed and laid.name not in SIGNED and negative < -1e-12 * peak:
+            update = _first_negative(segment, first, last, draft, base, span_range)
+            if update is not None:
+                yield say.negative(laid.name, f"{update[1]:.6g}", layout.show(update[0]), segment.span)
+                return
+        least = low if least is None else min(least, low)
+        greatest = high if greatest is None else max(greatest, high)
+        where.append(segment)
+    if laid.after is not None:
+        value = exact(laid.after)
+        if value is not None:
+            least = value if least is None else min(least, value)
+            greatest = value if greatest is None else max(greatest, value)
+    if least is None or greatest is None:
+        return
+    ranges[laid.name] = (least, greatest)
+    unit = " · base" if laid.relative else ""
+    facts.append(plan.Fact(binding=laid.name, claim="finite", how="certified" if how == "certified" else "undecided"))
+    facts.append(plan.Fact(binding=laid.name, claim="range", how=how, detail=f"from {float(least):.6g} to {float(greatest):.6g}{unit}"))  # type: ignore[arg-type]
+    if laid.name == "lr" and laid.relative and facts and 0 < float(greatest) < 0.05 and laid in line.bindings:
+        yield say.forgotten_star(laid.name, f"{float(greatest):.6g}", laid.span, laid.span.text)
+
+
+def _first_negative(
+    segment: Segment, first: int, last: int, draft: plan.Plan, base: float | None, found: Range
+) -> tuple[int, float] | None:
+    values = every_update(segment, first, last, draft, base)
+    if values is None:
+        at = int(found.at_least)
+        value = float(found.least.hi)
+        return (at, value) if value < 0 else None
+    peak = float(np.abs(values).max())
+    below = np.flatnonzero(values < -1e-12 * peak)
+    return (first + int(below[0]), float(values[below[0]])) if len(below) else None
+
+
+def _why(segment: Segment, update: int, line: Timeline) -> str:
+    """The innermost thing that has no finite value at the update, in words."""
+    from schedc.compiler.placing import fix
+
+    ground = line.grounds[segment.table]
+    for e in sorted(ex.walk(segment.expr), key=lambda e: len(list(ex.walk(e)))):
+        if isinstance(e, ex.Op) and e.name in ("div", "log", "sqrt", "pow"):
+            args = [exact(fix(a, Fraction(update), ground)) for a in e.args]
+            match e.name, args:
+                case "div", [_, b] if b == 0:
+                    return f"division by zero at update {update}"
+                case "log", [a] if a is not None and a <= 0:
+                    return f"log of {layout.show(a)} at update {update}"
+                case "sqrt", [a] if a is not None and a < 0:
+                    return f"square root of {layout.show(a)} at update {update}"
+                case "pow", [a, b] if a == 0 and b is not None and b < 0:
+                    return f"division by zero at update {update}: 0 to a negative power"
+    return f"too large or undefined at update {update}"
+
+
+def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
+    """No value jumps where one stage hands over to the next, unless somebody wrote it."""
+    ends = [e for e in (laid.end, None if line.run is None else line.run.end) if e is not None]
+    if ends and seam.position >= min(ends):
+        return
+    node = seam.node
+    if purposeful(node, seam.env):
+        return
+    after = seam.after.value(seam.position)
+    if after == seam.before:
+        return
+    from schedc.compiler.symbolic import equal
+
+    if equal(seam.before, after) is not False:
+        return
+    before_text, after_text = _shown(seam.before), _shown(after)
+    update = layout.show(seam.position) if seam.position.denominator == 1 else f"{float(seam.position):.6g}"
+    span = seam.env.site(node.span)
+    explicit = isinstance(node, rd.StageCall) and "from" in node.args
+    if isinstance(node, rd.Timed) and isinstance(node.body, rd.StageCall):
+        explicit = "from" in node.body.args
+    if explicit:
+        a, b = _approximate(seam.before), _approximate(after)
+        share = "not" if a in (None, 0) or b is None else f"{b / a:.6g} times" if abs(b / a - 1) >= 0.1 else f"{(b / a - 1) * 100:+.3g} %"
+        near = bool(a and b is not None and 0 < abs(b / a - 1) < 0.1)
+        yield say.from_jump(update, before_text, after_text, share, near, span)
+    elif reads(node, "base"):
+        yield say.base_jump(span.text, update, before_text, after_text, span)
+    else:
+        previous = next((s.span for s in laid.segments if s.end == seam.position), None)
+        yield say.jump(span.text, update, before_text, after_text, span, previous)
+
+
+def purposeful(node: rd.Expr, env: Env) -> bool:
+    """Whether the stage by its form says what it starts with: a constant, `error`, or a formula that reads `start`."""
+    if isinstance(node, rd.Timed):
+        return purposeful(node.body, env)
+    if isinstance(node, rd.StageCall):
+        return node.definition.external
+    if isinstance(node, rd.Chain | rd.Pipe):
+        return False
+    from schedc.compiler.kinds import varying
+
+    return not varying(node, env) and not reads(node, "p") or reads(node, "start") is not None
+
+
+def _approximate(expr: ex.Expr) -> float | None:
+    from schedc.compiler.amounts import approximate
+
+    ones = ex.rebuild(expr, lambda e: ex.ONE if isinstance(e, ex.Var) else None)
+    value = approximate(ones)
+    return None if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _shown(expr: ex.Expr) -> str:
+    value = exact(expr)
+    if value is not None:
+        text = layout.show(value)
+        return text if len(text) < 16 else f"{float(value):.6g}"
+    from schedc.compiler.symbolic import text as formula
+
+    number = _approximate(expr)
+    if ex.variables(expr) or number is None:
+        return formula(expr)
+    return f"{number:.6g}"
+
+
+def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
+    """A schedule and the run it is for should end together; say the value where they do not."""
+    run = line.run
+    if run is None or not laid.segments:
+        return
+    end = laid.end
+    chain = len(laid.segments) > 1
+    if end is not None and end < run.end and laid.after is not None and laid.segments[-1].error is None:
+        yield layout.shorter(laid.name, _at(end), _at(run.end), _shown(laid.after), laid.segments[-1].span)
+    for i, s in enumerate(laid.segments):
+        if s.start < run.end and s.end is not None and s.end > run.end and s.horizon is not None and s.begins != s.ends:
+            from schedc.compiler.placing import fix
+
+            cut = fix(s.expr, run.end, line.grounds[s.table])
+            if i == 0 and chain:
+                yield layout.warmup_long(laid.name, _at(s.end), _at(run.end), s.span)
+            else:
+                yield layout.longer(laid.name, _at(s.end), _at(run.end), _shown(cut), _shown(s.ends or cut), s.span)
+
+
+def _at(position: Fraction) -> str:
+    return f"update {layout.show(-(-position.numerator // position.denominator))}"
