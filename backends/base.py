@@ -33,11 +33,11 @@ class Backend(Protocol):
     def emit(self, plan: Plan) -> str: ...
 
 
-class ScheduleEnded(RuntimeError):  # noqa: N818: it says what happened, and reads so in a traceback
+class ScheduleEnded(RuntimeError):  # noqa: N818 - it says what happened, and reads so in a traceback
     """Training went on into a stage that is `error`."""
 
 
-class UnknownClock(ValueError):  # noqa: N818: the same
+class UnknownClock(ValueError):  # noqa: N818 - the same
     """A clock is read that the run says too little about."""
 
 
@@ -167,7 +167,8 @@ def reading_at(clocks: Clocks, clock: str, position: Fraction) -> Fraction:
 
 def period_advance(clocks: Clocks, clock: str) -> Fraction:
     """By how much a clock advances in one period."""
-    assert clocks.period is not None and clocks.period_start is not None
+    assert clocks.period is not None
+    assert clocks.period_start is not None
     last = clocks.pieces[-1]
     start, rate = piece_values(last, clock)
     at_end = start + rate * (clocks.period_start + clocks.period - last.update)
@@ -246,16 +247,19 @@ class Curves:
         lines = [f"def {name}({head}):", f'    """{plain(doc)}"""']
         if len(segments) > MANY:
             return Function(name, reads, self._looked_up(name, head, segments, curve, lines))
+        first = 0 if not segments else (segments[-1].last or 0) + 1
+        last_body = self._print(after(curve), Scope(first=first)) if ends else []
         for i, s in enumerate(segments):
-            label = f"  # {plain(s.label)}" if s.label else ""
             body = self._body(s)
-            if i + 1 == len(segments) and not ends:
+            label = "" if isinstance(s.formula, ex.Num) and not re.search(r"[a-z]{2}", s.label) else s.label
+            label = f"  # {plain(label)}" if label else ""
+            if i + 1 == len(segments) and (not ends or body == last_body):
+                ends = False
                 lines += [f"    #{label[3:]}"] * bool(label) + ["    " + b for b in body]
             elif s.last is not None:
                 lines += [f"    if n < {number(Fraction(s.last + 1)).text}:{label}"] + ["        " + b for b in body]
         if ends:
-            first = 0 if not segments else (segments[-1].last or 0) + 1
-            lines += ["    " + b for b in self._print(after(curve), Scope(first=first))]
+            lines += ["    " + b for b in last_body]
         return Function(name, reads, "\n".join(lines))
 
     def _looked_up(self, name: str, head: str, segments: list[Segment], curve: Curve, lines: list[str]) -> str:
@@ -346,7 +350,7 @@ class Curves:
         if s.error is not None:
             self.raises = True
             place = f" ({s.place.file}:{s.place.line}:{s.place.column})" if s.place else ""
-            return [f"raise ScheduleEnded({(s.error + place)!r})"]
+            return [f'raise ScheduleEnded(f"the schedule ends before update {{n}}: " + {quoted(s.error + place)})']
         scope = Scope(origin=(s.clock, s.table, s.origin), horizon=s.horizon, first=s.first, last=s.last)
         return self._print(s.formula, scope)
 
@@ -469,7 +473,7 @@ class _Readings(dict[tuple[str, int], Line | Call]):
         self[key] = self.curves.reading(*key)
         return self[key]
 
-    def get(self, key: tuple[str, int], default: object = None) -> Line | Call:  # type: ignore[override]
+    def get(self, key: tuple[str, int], default: object = None) -> Line | Call:
         return self[key]
 
 

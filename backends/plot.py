@@ -97,7 +97,10 @@ def _labels(plans: Sequence[Plan]) -> list[str]:
     names = [plan.name for plan in plans]
     if len(set(names)) < len(names):
         names = [plan.source.strip().split("\n")[0] if plan.name.startswith("<") else plan.name for plan in plans]
-    return [n if len(n) <= 60 else n[:59] + "…" for n in names]
+    # Of a path the end tells most.
+    return [
+        n if len(n) <= 60 else "…" + n[-59:] if n == p.name else n[:59] + "…" for n, p in zip(names, plans, strict=True)
+    ]
 
 
 def _sampled(binding: Binding, updates: int) -> NDArray[np.int64]:
@@ -376,7 +379,7 @@ def _terminal_axes(fig: Any, panel: Panel, plan: Plan, clock: str | None, count:
         at = np.unique(np.linspace(0, count, 501).astype(np.int64))
         shown = np.asarray(readings_at(plan.clocks[0], clock, at), dtype=np.float64)
         tops = nice_ticks(float(shown[-1]), 5)
-        words = [short(t) + (f" {clock}" if t == tops[-1] else "") for t in tops]
+        words = [f"0 {clock}", *map(short, tops[1:])]
         fig.ruler("x", 1).lim(0, max(1, count - 1)).ticks(np.interp(tops, shown, at).tolist(), words)
 
 

@@ -1,6 +1,7 @@
 """Which parameters of a model a rule speaks of, and the param groups that follow from a plan's `group` rules.
 
-Selecting needs no PyTorch: a `Parameter` is a name, the class names of the module that owns it, and a number of dimensions.
+Selecting needs no PyTorch: a `Parameter` is a name, the class names of the module that owns it, and how many dimensions
+it has.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ def param_groups(plan: Plan, model: torch.nn.Module) -> list[dict[str, Any]]:
 
     Parameters that the same rules match, with the same captures, form a group; the groups come in the order of their
     first parameters. Frozen parameters (`requires_grad=False`) are left out, tied ones stand under their first name.
-    A group's "schedc" says which rules apply, for the scheduler; it is plain data and stays in the optimizer's state. Where
-    the plan says what lr or weight_decay is at update 0, whatever the group is built with, the group has it.
+    A group's "schedc" says which rules apply, for the scheduler; it is plain data and stays in the optimizer's state.
+    Where the plan says what lr or weight_decay is at update 0, whatever the group is built with, the group has it.
     """
     described = parameters_of(model)
     trainable = [(p, parameter) for p, parameter in described if parameter.requires_grad]
@@ -173,10 +174,9 @@ def _initial(plan: Plan, rules: dict[int, Captures]) -> dict[str, float]:
         for rule, binding in chain:
             if rule is None or rule in rules:
                 factor = _at_start(curves, binding, rules.get(rule, {}) if rule is not None else {}, values)
-                if not binding.relative:
-                    value = factor
-                else:
-                    value = None if value is None or factor is None else value * factor
+                if binding.relative and factor is not None:
+                    factor = None if value is None else value * factor
+                value = factor
         values[name] = value
     return {name: x for name in ("lr", "weight_decay") if (x := values.get(name)) is not None}
 

@@ -20,7 +20,6 @@ from schedc.compiler import expressions as ex
 from schedc.compiler.evaluate import binding_values
 from schedc.compiler.plan import Binding, Curve, Plan, Segment
 from schedc.compiler.readings import UnknownClock, readings_at
-from schedc.compiler.symbolic import text
 
 CLOCKS = ("epochs", "samples", "tokens")
 CHUNK = 1 << 16
@@ -95,6 +94,8 @@ def rows(plan: Plan, binding: Binding, base: float = 1.0) -> list[Row]:
 
 
 def _rows(plan: Plan, binding: Binding, base: float) -> Iterator[Row]:
+    from schedc.compiler.symbolic import text  # Only here: SymPy takes long to import, and values need none of it.
+
     curve: Curve = binding.curve
     for segment in curve.segments:
         first, last = segment.first, segment.last

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from schedc.backends import philox
+from schedc.backends import philox, selectors
 from schedc.compiler import expressions as ex
 from schedc.compiler.evaluate import expression_value
 from schedc.compiler.plan import InitRule, Plan
@@ -191,33 +191,39 @@ def _targets(model: nn.Module) -> list[_Target]:
 
 def _assign(plan: Plan, targets: list[_Target]) -> tuple[list[_Job], list[_Target], list[str], list[str]]:
     """The jobs in the model's order, the parameters without one, notes and problems."""
-    chosen: dict[int, int] = {}
+    chosen: dict[int, tuple[int, selectors.Captures]] = {}
     notes: list[str] = []
     problems: list[str] = []
+    firsts = [(_described(t.name, t.owner, t.param), t) for t in targets]
+    aliases = [(_described(name, owner, t.param), t) for t in targets for name, owner in t.aliases]
+    everything = [p for p, _ in firsts + aliases]
     for index, rule in enumerate(plan.init):
-        hits = [t for t in targets if _matches(rule, t.name, t.owner, t.param)]
-        chosen.update((id(t), index) for t in hits)
-        if not hits:
-            tied = [(a, t) for t in targets for a, owner in t.aliases if _matches(rule, a, owner, t.param)]
-            if tied:
-                alias, t = tied[0]
-                notes.append(f'{_named(rule)} matches "{alias}", which is tied to "{t.name}" and goes by that name')
-            else:
+        hits = {id(t): (index, c) for p, t in firsts if (c := selectors.selects(rule.selection, p)) is not None}
+        chosen |= hits
+        tied = [(p, t) for p, t in aliases if selectors.selects(rule.selection, p) is not None]
+        if not hits and tied:
+            p, t = tied[0]
+            notes.append(f'{_named(rule)} matches "{p.name}", which is tied to "{t.name}" and goes by that name')
+        try:
+            selectors.check_matched([rule.selection], everything, "init")
+        except selectors.SelectorError as unmatched:
+            (notes if hits or tied else problems).extend(str(unmatched).splitlines())
+        else:
+            if not hits and not tied:
                 problems.append(f"{_named(rule)} matches no parameter")
     jobs = []
     for t in targets:
         if id(t) in chosen:
+            index, captures = chosen[id(t)]
             try:
-                jobs.append(_job(t, chosen[id(t)], plan.init[chosen[id(t)]], notes))
+                jobs.append(_job(t, index, plan.init[index], captures, notes))
             except _Unfit as reason:
-                problems.append(f'{_named(plan.init[chosen[id(t)]])} can\'t initialise "{t.name}": {reason}')
+                problems.append(f'{_named(plan.init[index])} can\'t initialise "{t.name}": {reason}')
     return jobs, [t for t in targets if id(t) not in chosen], notes, problems
 
 
-def _matches(rule: InitRule, name: str, owner: nn.Module, param: nn.Parameter) -> bool:
-    from schedc.backends import selectors
-
-    return selectors.matches(rule.selection, name, owner, param.ndim)
+def _described(name: str, owner: nn.Module, param: nn.Parameter) -> selectors.Parameter:
+    return selectors.Parameter(name, selectors.type_names(type(owner)), param.ndim)
 
 
 def _named(rule: InitRule) -> str:
@@ -229,7 +235,7 @@ class _Unfit(Exception):  # noqa: N818 - not an error by itself, but a line of I
     """Why a rule can't apply to a parameter."""
 
 
-def _job(target: _Target, index: int, rule: InitRule, notes: list[str]) -> _Job:
+def _job(target: _Target, index: int, rule: InitRule, captures: selectors.Captures, notes: list[str]) -> _Job:
     param, options = target.param, rule.options
     if isinstance(param, nn.parameter.UninitializedParameter):
         raise _Unfit("it has no shape before the first forward pass")
@@ -247,7 +253,7 @@ def _job(target: _Target, index: int, rule: InitRule, notes: list[str]) -> _Job:
     style = str(options.get("fans", "torch"))
     if style not in fans:
         raise _Unfit(f"`fans` is torch or forward, not {style}")
-    values: dict[str, Fraction] = {"numel": Fraction(param.numel())}
+    values = {"numel": Fraction(param.numel())} | {f"capture:{c}": Fraction(n) for c, n in captures.items()}
     if (mine := fans[style]) is not None:
         values |= {"fan_in": Fraction(mine[0]), "fan_out": Fraction(mine[1])}
     args: dict[str, Fraction | float] = {}
@@ -546,7 +552,9 @@ def _local(target: _Target) -> tuple[torch.Tensor, list[np.ndarray | None]]:
     whole: list[np.ndarray | None] = [None] * param.ndim
     if not hasattr(param, "placements"):
         return param, whole
-    mesh, parts = param.device_mesh, whole
+    mesh, parts, here = param.device_mesh, whole, param.device_mesh.get_coordinate()
+    if here is None:
+        return param.to_local(), [np.arange(0) for _ in whole]  # The process is outside the mesh.
     for dim, placement in enumerate(param.placements):
         if placement.is_partial():
             raise InitError([f'"{target.name}" is a partial sum over processes, which can\'t be written'])
@@ -554,7 +562,7 @@ def _local(target: _Target) -> tuple[torch.Tensor, list[np.ndarray | None]]:
             at = placement.dim % param.ndim
             held = parts[at] if parts[at] is not None else np.arange(param.shape[at])
             blocks = philox.shares(held, int(getattr(placement, "split_factor", 1)))
-            parts[at] = np.concatenate([philox.shares(b, mesh.size(dim))[mesh.get_local_rank(dim)] for b in blocks])
+            parts[at] = np.concatenate([philox.shares(b, mesh.size(dim))[here[dim]] for b in blocks])
     local: torch.Tensor = param.to_local()
     if tuple(local.shape) != tuple(n if p is None else len(p) for n, p in zip(param.shape, parts, strict=True)):
         raise InitError([f'"{target.name}" is sharded in a way that is not known here: {param.placements}'])

@@ -1,7 +1,7 @@
 """A Plan as a `torch.optim.lr_scheduler.LRScheduler` for an optimizer.
 
-It runs the text of `torch_source`: what a compiled file does, this does. It adds what needs the Plan at hand: the Plan in
-the state, saved states of another Plan, copies and pickles.
+It runs the text of `torch_source`: what a compiled file does, this does. It adds what needs the Plan at hand: the Plan
+in the state, saved states of another Plan, copies and pickles.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEARCHED = 200_000
 """How many updates are compared one by one where two formulas may agree for long."""
 
 
-class ScheduleChanged(ValueError):  # noqa: N818: it says what happened, and reads so in a traceback
+class ScheduleChanged(ValueError):  # noqa: N818 - it says what happened, and reads so in a traceback
     """A saved state belongs to a schedule that goes on differently from this one."""
 
 
@@ -45,7 +45,7 @@ def _check(on_change: str) -> None:
 
 
 class PlanScheduler(LRScheduler):
-    """What all these schedulers have; `scheduler` makes one. Each plan has its own class, with its generated methods."""
+    """What all these schedulers have; `scheduler` makes one. Each plan has a class, with its generated methods."""
 
     plan: Plan
     functions: dict[str, Any]

@@ -14,8 +14,8 @@ from schedc.backends.base import (
     comment,
     compositions,
     exact_literal,
-    glob_pattern,
     formulas,
+    glob_pattern,
     groups_hash,
     identifier,
     plain,
@@ -44,7 +44,7 @@ def emit(plan: Plan, *, standalone: bool = True) -> str:
     parts.append(_schedule(plan, observe))
     if curves.raises and standalone:
         parts.insert(0, 'class ScheduleEnded(RuntimeError):\n    """Training went on into a stage that is an error."""')
-    imports = curves.imports() + ["import warnings", "import weakref"]
+    imports = [*curves.imports(), "import warnings", "import weakref"]
     imports += ["import re"] if plan.groups and standalone else []
     imports = sorted(i for i in imports if i.startswith("import")) + [i for i in imports if i.startswith("from")]
     third = [
@@ -92,7 +92,7 @@ Functions = dict[tuple[int | None, int, str], Function]
 
 
 def _functions(plan: Plan, curves: Curves) -> Functions:
-    """Every curve's function: of the bindings by (rule, number, name), of the lets by (-1, …), of plateaus by (-2, …)."""
+    """Every curve's function: of the bindings by (rule, number, name), of the lets by (-1, number, name)."""
     functions: Functions = {}
 
     def make(rule: int | None, i: int, binding: Binding, wanted: str, doc: str) -> None:
@@ -100,7 +100,7 @@ def _functions(plan: Plan, curves: Curves) -> Functions:
 
     for bound, chain in compositions(plan).items():
         for i, (rule, binding) in enumerate(chain):
-            what = f"What {bound} is multiplied by" if binding.relative else bound[:1].upper() + bound[1:]
+            what = f"What {bound} is multiplied by" if binding.relative else bound
             where = "" if rule is None else f" in group {plan.groups[rule].selection}"
             prefix = "" if rule is None else f"group_{rule + 1}_"
             make(rule, i, binding, prefix + identifier(bound), f"{what} at update n{where}.")
@@ -155,7 +155,7 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
         texts = []
         for rule, b, expr in pieces:
             variables = {v: _argument(ex.Var(v), curves, read.name, rule) for v in ex.variables(expr)}
-            texts.append((rule, b, f"({curves.expression(expr, variables)})", ""))
+            texts.append((rule, b, f"({curves.expression(expr, variables)})"))
         loop.extend(_compose(plan, read.name, curves.argument(read), texts))
 
     for bound in lets:
@@ -176,7 +176,7 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
                 once = f"{function.name}_now" if rule is not None else f"shared_{function.name}"
                 shared.append(f"{once} = {text}" + (f" if {rule} in used else 1.0" if rule is not None else ""))
                 text = once
-            calls.append((rule, binding, text, ""))
+            calls.append((rule, binding, text))
         loop += _compose(plan, bound, curves.argument(ex.Bound(bound)), calls)
     for bound in sorted(wanted - set(chains) - set(lets)):
         loop.insert(0, f"{curves.argument(ex.Bound(bound))} = kind.initial[{quoted(bound)}]")
@@ -192,11 +192,11 @@ def _values(plan: Plan, curves: Curves, functions: Functions) -> str:
     )
 
 
-def _compose(plan: Plan, bound: str, variable: str, calls: list[tuple[int | None, Binding, str, str]]) -> list[str]:
+def _compose(plan: Plan, bound: str, variable: str, calls: list[tuple[int | None, Binding, str]]) -> list[str]:
     """The statements that work out one binding in one kind of group."""
     lines = []
     started = False
-    for rule, binding, text, _ in calls:
+    for rule, binding, text in calls:
         if rule is not None and not started:
             lines.append(f"{variable} = kind.initial[{quoted(bound)}]")
             started = True
@@ -231,93 +231,82 @@ def plateau_name(f: Feedback, plan: Plan) -> str:
 
 def _plateau(f: Feedback, plan: Plan, curves: Curves) -> str:
     """The class that holds one plateau's state and decides on cuts."""
-    factor = floating(f.factor).within(6)
-    patience = number(f.patience).text
-    kept = f"{patience} {f.patience_clock}" if f.patience_clock else f"more than {patience} observations"
-    fields = ["self.cuts = 0", f"self.best = {'' if f.mode == 'min' else '-'}math.inf"]
-    fields += (
-        ["self.since = None  # the update of the last better observation"]
-        if f.patience_clock
-        else ["self.bad = 0  # observations in a row that were not better"]
-    )
-    fields += (
-        ["self.cut_at = None  # the update of the last cut"]
-        if f.cooldown_clock
-        else ["self.cooldown = 0  # observations left that can not be bad"]
-    )
-    window = f.window
-    fields += (
-        ["self.total = 0.0  # of the observations that are not yet averaged", "self.count = 0"] if window > 1 else []
-    )
-    sign = "<" if f.mode == "min" else ">"
-    away, plus = ("-", "-") if f.mode == "min" else ("+", "+")
-    threshold = floating(f.threshold).text
-    bar = (
-        "self.best"
-        if not f.threshold
-        else f"self.best * (1 {away} {threshold})"
-        if f.threshold_mode == "rel"
-        else f"self.best {away} {threshold}"
-    )
-    bar += f" {plus} {floating(f.atol).text}" if f.atol else ""
-    better, worse = ("self.since = n", "") if f.patience_clock else ("self.bad = 0", "self.bad += 1")
-    cooling = (
-        f"self.cut_at is not None and not {_elapsed('self.cut_at', f.cooldown, f.cooldown_clock, plan, curves)}"
-        if f.cooldown_clock
-        else "self.cooldown > 0"
-    )
-    tick = [] if f.cooldown_clock else ["    self.cooldown -= 1"]
+    by_clock, minimal = f.patience_clock is not None, f.mode == "min"
+    factor, patience = floating(f.factor).within(6), number(f.patience).text
+    fields = ["self.cuts = 0", f"self.best = {'' if minimal else '-'}math.inf"]
+    fields += ["self.bad = 0  # observations in a row that were not better"]
+    if by_clock:
+        start = number(f.start).text
+        fields += [f"self.since = {start}  # the update where patience began"]
+    if f.cooldown_clock:
+        fields += ["self.cut_at = None  # the update of the last cut"]
+    else:
+        fields += ["self.cooldown = 0  # observations left that cannot be bad"]
     body = []
-    if window > 1:
-        body += ["self.total += value", "self.count += 1", f"if self.count < {window}:", "    return False"]
-        body += [f"value = self.total / {window}", "self.total, self.count = 0.0, 0"]
-    if f.in_cooldown == "ignore":
-        body += [f"if {cooling}:", *tick, "    return False"]
-    if f.patience_clock:
-        body += ["if self.since is None:", "    self.since = n"]
-    body += [f"if value {sign} {bar}:", "    self.best = value", f"    {better}"]
-    body += ["else:", f"    {worse}"] if worse else []
-    if f.in_cooldown == "track":
-        body += [f"if {cooling}:", *tick, f"    {better}"]
-    waits = (
-        f"not {_elapsed('self.since', f.patience, f.patience_clock, plan, curves)}"
-        if f.patience_clock
-        else f"self.bad <= {patience}"
-    )
-    body += [f"if {waits}:", "    return False", better]
-    body += ["self.cut_at = n"] if f.cooldown_clock else [f"self.cooldown = {number(f.cooldown).text}"]
-    body += ["return True"]
-    lines = [
-        f"class {plateau_name(f, plan)}:",
-        f'    """Cuts to {factor} when {plain(f.metric)} has not improved for {kept}."""',
-        "",
-    ]
-    lines += [
-        "    def __init__(self):",
-        *("        " + x for x in fields),
-        "",
-        "    @property",
-        "    def factor(self):",
-    ]
-    lines += [f"        return {factor} ** self.cuts", "", "    def is_due(self, value, n):"]
-    lines += [
-        '        """Take in what was observed before update n; whether it is time for a cut."""',
-        *("        " + x for x in body),
-    ]
-    return "\n".join(lines)
+    if f.window > 1:
+        fields += ["self.total = 0.0  # of the observations that are not yet averaged", "self.count = 0"]
+        body += ["self.total += value", "self.count += 1", f"if self.count < {f.window}:", "    return False"]
+        body += [f"value = self.total / {f.window}", "self.total, self.count = 0.0, 0"]
+    if f.cooldown_clock:
+        passed = _elapsed("self.cut_at", f.cooldown, f.cooldown_clock, plan, curves)
+        body += [f"cooling = self.cut_at is not None and not {passed}"]
+    elif f.cooldown or f.in_cooldown == "ignore":
+        body += ["cooling = self.cooldown > 0"]
+    cools = bool(f.cooldown)
+    forgive = ["self.bad = 0", *(["self.since = n"] if by_clock else [])]
+    bar = _bar(f)
+    judge = [f"if value {'<' if minimal else '>'} {bar}:", "    self.best = value", *("    " + x for x in forgive)]
+    judge += ["else:", "    self.bad += 1"]
+    if cools and f.in_cooldown == "ignore":
+        body += ["if not cooling:", *("    " + x for x in judge)]
+    else:
+        body += judge
+    if cools:
+        tick = ["self.cooldown -= 1"] if not f.cooldown_clock else []
+        body += ["if cooling:", *("    " + x for x in [*tick, *forgive])]
+    if by_clock:
+        passed = _elapsed("self.since", f.patience, f.patience_clock, plan, curves)
+        body += [f"if self.bad == 0 or not {passed}:", "    return False"]
+    else:
+        body += [f"if self.bad <= {patience}:", "    return False"]
+    body += forgive
+    if cools:
+        body += ["self.cut_at = n"] if f.cooldown_clock else [f"self.cooldown = {number(f.cooldown).text}"]
+    kept = f"more than {patience} {f.patience_clock or 'observations'}"
+    doc = f"Cuts to {factor} when {plain(f.metric)} has not improved for {kept}."
+    if not cools:
+        fields = [x for x in fields if "cooldown" not in x and "cut_at" not in x]
+        body = [x for x in body if not x.startswith("cooling")]
+    take_in = "Take in what was observed before update n; whether it is time for a cut."
+    lines = [f"class {plateau_name(f, plan)}:", f'    """{doc}"""', ""]
+    lines += ["    def __init__(self):", *("        " + x for x in fields), ""]
+    lines += ["    @property", "    def factor(self):", f"        return {factor} ** self.cuts", ""]
+    lines += ["    def is_due(self, value, n):", f'        """{take_in}"""', *("        " + x for x in body)]
+    return "\n".join([*lines, "        return True"])
+
+
+def _bar(f: Feedback) -> str:
+    """What an observation has to pass to be better."""
+    away, threshold = "-" if f.mode == "min" else "+", floating(f.threshold).text
+    atol = f" {away} {floating(f.atol).text}" if f.atol else ""
+    if not f.threshold:
+        return f"self.best{atol}"
+    # As torch and others compute it, so that decisions at the bar itself are the same.
+    return (
+        f"self.best * (1 {away} {threshold})" if f.threshold_mode == "rel" else f"self.best {away} {threshold}"
+    ) + atol
 
 
 def _elapsed(since: str, amount: Fraction, clock: str | None, plan: Plan, curves: Curves) -> str:
-    """The source of: so much has passed since an update."""
+    """The source of: more than so much has passed since an update."""
     assert clock is not None
     reading = curves.reading(clock, 0)
     if isinstance(reading, Line):
-        updates = amount * reading.scale / reading.slope
-        return f"n - {since} >= {number(Fraction(-(-updates.numerator // updates.denominator))).text}"
+        return f"n - {since} > {number(amount * reading.scale / reading.slope).text}"
     call = reading.text.partition("(")[0]
     if amount.denominator != 1:
         curves.modules.add("fractions")
-    return f"{call}(n) - {call}({since}) >= {exact_literal(amount)}"
+    return f"{call}(n) - {call}({since}) > {exact_literal(amount)}"
 
 
 def _observe(plan: Plan, curves: Curves) -> tuple[list[str], str]:

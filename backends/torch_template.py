@@ -5,7 +5,7 @@ rules; `feedback` and `nofeedback`, whether it has a plateau; `run`, whether it 
 """
 
 TAKEN = """
-HYPER_PARAMETERS METRICS PLAN Kind Slot LRScheduler Schedule ScheduleEnded Tensor Plateau agreed captures hyper_parameters
+HYPER_PARAMETERS METRICS PLAN Kind LRScheduler Schedule ScheduleEnded Tensor Plateau agreed captures hyper_parameters
 is_a kind kinds param_groups re read rules_of shared torch used value values warnings weakref wrong write zip
 isinstance getattr hasattr tuple list dict set id any len super type int repr sum range now least x rows
 """.split()
@@ -102,14 +102,14 @@ class Schedule(LRScheduler):
         self._go_to(self.last_epoch + 1)
 
     def step(self, epoch=None, *, metrics=None):
-        """Go on to the next update, if the optimizer has stepped since the last call. With metrics: observe them only."""
+        """Go on to the next update, if the optimizer has stepped; with metrics, only observe them."""
         if epoch is not None:
-            raise TypeError("step() takes no epoch and no metric by position: write observe(@METRIC@=…) or step(metrics=…)")
+            raise TypeError("step() takes no metric by position: write observe(@METRIC@=…) or step(metrics=…)")
         if metrics is not None:
             named = hasattr(metrics, "items")  #: feedback
             self.observe(**(metrics if named else {"@METRIC@": metrics}))  #: onemetric
             if not named:  #: manymetrics
-                raise TypeError(f"step(metrics=…) takes a dict here: this schedule observes {', '.join(METRICS)}")  #: manymetrics
+                raise TypeError(f"step(metrics=…) takes a dict here, of {', '.join(METRICS)}")  #: manymetrics
             self.observe(**metrics)  #: manymetrics
             self.observe(metrics=metrics)  #: nofeedback
             return
@@ -136,7 +136,7 @@ class Schedule(LRScheduler):
         self._write(values)  #: norun
 
     def _optimizer_stepped(self):
-        """Whether there was an update since the last call. Mixed precision skips some, accumulation makes few of many."""
+        """Whether there was an update since the last call; mixed precision skips some."""
         if self._found_inf is not None:
             found_inf, self._found_inf = self._found_inf, None
             if found_inf.item():
@@ -286,7 +286,7 @@ ATTACH = '''
                         numbers.append(group)
                         continue
                     if owners.setdefault(id(old), (kind, name, old))[:2] != (kind, name):
-                        # One tensor can't hold the values of two kinds: the optimizer's default is shared by all groups.
+                        # The optimizer's default is one tensor in all groups: it can't hold the values of two kinds.
                         old = old.clone()
                         write(group, key, index, old)
                     tensors[id(old)] = old

@@ -12,6 +12,7 @@ import numpy as np
 
 from schedc.compiler import evaluate, messages_layout as layout, messages_names, messages_values as say, plan, resolved as rd
 from schedc.compiler.amounts import Env, Frame, Stop, duration, exact, number
+from schedc.compiler.check_values import unobserved
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.modules import Builder
 from schedc.compiler.resolve import Names, Scope
@@ -151,6 +152,7 @@ class _Claims:
         end = None if self.draft.run is None else self.draft.run.end
         values = [(s.ends, n.begins, n.start) for s, n in zip(curve.segments, curve.segments[1:], strict=False)]
         for before, after, position in values:
+            after = unobserved(after, position, ((f.index, f.start) for f in self.draft.feedback))
             if (end is None or position < end) and before is not None and equal(before, after) is not True:
                 return f"it jumps at update {layout.show(-(-position.numerator // position.denominator))}"
         if laid is None:

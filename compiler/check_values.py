@@ -6,7 +6,7 @@ A claim is *proved* (SymPy, exact arithmetic), *certified* (interval arithmetic,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -214,7 +214,7 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     node = seam.node
     if purposeful(node, seam.env):
         return
-    after = seam.after.value(seam.position)
+    after = unobserved(seam.after.value(seam.position), seam.position, ((f.index, f.start) for f in laid.study.feedback))
     if after == seam.before:
         return
     from schedc.compiler.symbolic import equal
@@ -237,6 +237,12 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     else:
         previous = next((s.span for s in laid.segments if s.end == seam.position), None)
         yield say.jump(span.text, update, before_text, after_text, span, previous)
+
+
+def unobserved(expr: ex.Expr, position: Fraction, feedback: Iterable[tuple[int, Fraction]]) -> ex.Expr:
+    """The expression with the factor of every plateau (index, start) that starts at the position at 1: it has observed nothing yet."""
+    fresh = {f"factor:{index}" for index, start in feedback if start == position}
+    return ex.rebuild(expr, lambda e: ex.ONE if isinstance(e, ex.Var) and e.name in fresh else None) if fresh else expr
 
 
 def purposeful(node: rd.Expr, env: Env) -> bool:

@@ -121,7 +121,9 @@ class Clocks:
         piece = self.pieces[index]
         value, rate = _column(piece, clock)
         shift = turns * self.period[1] if self.period else 0
-        return piece.n + (reading - value) / rate + shift
+        # In an epoch still open its rate is unknown, but its start is a whole number of epochs.
+        within = (reading - value) / rate if reading != value else Fraction(0)
+        return piece.n + within + shift
 
     def _values(self, clock: str) -> list[Fraction]:
         return [_column(p, clock)[0] for p in self.pieces]

@@ -316,7 +316,7 @@ class Builder(LetTable):
         tree = definition.tree
         self.session.pending.append(definition)
         curve, modifier = tree.kind == "curve", tree.kind == "modifier"
-        variables = frozenset({"pi", "e"}) if curve else VARIABLES
+        variables = frozenset({"pi", "e"}) if curve else VARIABLES | INIT_VARIABLES
         where = {"curve": "in a curve", "modifier": "in a modifier", "def": "in a definition"}[tree.kind]
         formals: dict[str, rd.Formal] = {}
         for i, f in enumerate(tree.formals):

@@ -157,7 +157,6 @@ class Formula(Placed):
         self.owner = owner
         ground = self.ground
         own = own_reads(node, env)
-        self.takes_end = context.exact
         given, clock = env.horizon if "T" in (f.name for f in (env.definition.formals if env.definition else ())) else None, None
         length: Quantity | None = None
         if context.end is not None and (context.exact or (own & {"T", "p"} and given is None)):
@@ -1028,7 +1027,7 @@ def _timed(node: rd.Timed, env: Env, context: Context) -> Placed:
         if mark.reading < here:
             raise stop(env, say.before_start(node.amount.span, say.amount(mark.reading, mark.clock), say.amount(here, mark.clock)))
     inner = place(node.body, env, replace(context, end=mark, exact=True))
-    if isinstance(inner, Formula) and inner.takes_end:
+    if isinstance(inner, Formula) and inner.end_mark == mark:
         return inner
     return Cut(inner, mark, env.site(node.span))
 

@@ -75,7 +75,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """An exact value: whole-number source over a positive int. `line` is (variable, slope, offset) if it is straight in one."""
+    """An exact value: source of a whole number, over a positive int.
+
+    `line` is (variable, slope, offset) where the numerator is straight in one variable.
+    """
 
     text: Text
     over: int = 1
@@ -211,9 +214,8 @@ class Printer:
                 inner = self.text(args[0])
                 return Text(f"abs({inner.text})", whole=inner.whole)
             case "min" | "max" if len(args) > 1:
-                inner_texts = [self.text(a) for a in args]
-                inside = ", ".join(t.text for t in inner_texts)
-                return Text(f"{name}({inside})", whole=all(t.whole for t in inner_texts))
+                texts = [self.text(a) for a in args]
+                return Text(f"{name}({', '.join(t.text for t in texts)})", whole=all(t.whole for t in texts))
             case "min" | "max":
                 return self.text(args[0])
             case "clamp":
@@ -233,16 +235,16 @@ class Printer:
         exact = self.exact(expr)
         if exact is not None:
             return self._over(exact)
-        inside = self.text(args[0])
+        inner = self.text(args[0])
         match name:
             case "floor" | "ceil":
-                return Text(f"math.{name}({inside.text})", whole=True)
+                return Text(f"math.{name}({inner.text})", whole=True)
             case "round":
-                return Text(f"math.floor({inside.within(SUM)} + 0.5)", whole=True)
+                return Text(f"math.floor({inner.within(SUM)} + 0.5)", whole=True)
             case "mod":
-                return Text(f"{inside.within(PRODUCT)} % {self.text(args[1]).within(SIGN)}", PRODUCT)
+                return Text(f"{inner.within(PRODUCT)} % {self.text(args[1]).within(SIGN)}", PRODUCT)
             case "passed":
-                tests = [f"({inside.within(SUM)} >= {self.text(m).within(SUM)})" for m in args[1:]]
+                tests = [f"({inner.within(SUM)} >= {self.text(m).within(SUM)})" for m in args[1:]]
                 return Text(" + ".join(tests) or "0", SUM, whole=True)
         raise ValueError(f"no operator {name}")
 
@@ -262,6 +264,10 @@ class Printer:
             return self._scaled(a.value, b)
         match b:
             case ex.Op("div", (x, y)):
+                ratio = self._whole_quotient(x, y)
+                if ratio is not None:
+                    text = f"{self.text(a).within(PRODUCT)} * {ratio.text.within(SIGN)} / {_int(ratio.over)}"
+                    return Text(text, PRODUCT)
                 return self._quotient(ex.Op("mul", (a, x)), y)
             case ex.Op("neg", (x,)):
                 inner = self._product(a, x)
@@ -294,10 +300,19 @@ class Printer:
         return Text(f"{literal.text} * {_as_factor(expr, inner)}", PRODUCT, literal.whole and inner.whole)
 
     def _quotient(self, a: ex.Expr, b: ex.Expr, times: Text | None = None) -> Text:
+        ratio = self._whole_quotient(a, b)
+        if ratio is not None:
+            return self._over(ratio)
         above, below = self.text(a), self.text(b)
         if times is not None:
             above = times if a == ex.ONE else Text(f"{above.text} * {times.within(SIGN)}", PRODUCT)
         return Text(f"{above.within(PRODUCT)} / {below.within(SIGN)}", PRODUCT)
+
+    def _whole_quotient(self, a: ex.Expr, b: ex.Expr) -> Ratio | None:
+        """A quotient by a fraction that no short literal holds, in whole numbers."""
+        if isinstance(b, ex.Num) and b.value > 0 and b.value.denominator != 1 and not _is_short(b.value):
+            return self.exact(ex.Op("div", (a, b)))
+        return None
 
     def _power(self, base: ex.Expr, exponent: ex.Expr) -> Text:
         if exponent == ex.Num(Fraction(1, 2)):
@@ -321,7 +336,7 @@ class Printer:
         return exact is not None and exact.over == 1 and exact.text.whole
 
     def _not_negative(self, expr: ex.Expr) -> Text:
-        """The value where Python raises on a negative one, or turns complex: kept from being negative by rounding alone."""
+        """The value, kept from being negative by rounding alone: Python would raise, or turn complex."""
         text = self.text(expr)
         low, high = self.range(expr)
         if _stays_positive(expr) or low > 1e-6 * min(high, 1) or high < 0 or (low >= 0 and _rounds_once(expr)):

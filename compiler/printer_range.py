@@ -1,4 +1,4 @@
-"""Between which floats an expression lies, seen at once: enough for the printer to leave out guards that cannot matter."""
+"""Between which floats an expression lies, seen at once: the printer leaves out guards that cannot matter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 
 ANY: Range = (-math.inf, math.inf)
+SANE = 1e100
+"""No hyper-parameter is as large as this, and no model has LAYERS layers: what a run supplies lies below them."""
+LAYERS = 1000
 
 
 def value_range(expr: ex.Expr, scope: Scope) -> Range:
@@ -37,12 +40,16 @@ def _range(expr: ex.Expr, scope: Scope) -> Range:
             reading = scope.readings.get((clock, table))
             last = math.inf if scope.last is None else scope.last
             if isinstance(reading, Line):
-                return tuple((reading.slope * n + reading.offset) / reading.scale for n in (scope.first, last))  # type: ignore[return-value]
+                first, last = ((reading.slope * n + reading.offset) / reading.scale for n in (scope.first, last))
+                return first, last
             return 0.0, math.inf
         case ex.Convert():
             return 0.0, math.inf
         case ex.Var(name):
-            return (0.0, 1.0) if name.startswith("factor:") else (0.0, math.inf)
+            kind = name.partition(":")[0]
+            return 0.0, {"factor": 1.0, "capture": float(LAYERS)}.get(kind, SANE)
+        case ex.Bound():
+            return -SANE, SANE
         case ex.Piecewise(_, _, values):
             return _hull([value_range(v, scope) for v in values])
         case ex.Op(name, args):

@@ -442,7 +442,9 @@ class Names:
         if type_.kind == "level" and got == "duration" and isinstance(node, rd.Variable):
             accepted = (*accepted, "duration")
         if got == "schedule" and type_.kind in ("number", "count", "level", "duration"):
-            return self.bad(say.varying_argument(name, varies_with(node) or "the update", node.span))
+            if isinstance(node, rd.Apply):
+                return self.bad(say.varying_argument(name, varies_with(node) or "the update", node.span))
+            return self.bad(say.wrong_type(name, str(type_), "stage", node.span))
         if got not in accepted:
             help_ = f"write `{name}={node.value.numerator}`" if type_.kind in ("number", "count") and isinstance(node, rd.Literal) and node.value.denominator == 1 else None
             shown = {"share": "share (%)"}.get(got, got)

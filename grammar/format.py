@@ -27,6 +27,7 @@ IMPLIES, PIPE, CHAIN, TIMED, STAGE, SUM, PRODUCT, UNARY, POWER, OPERAND, ATOM = 
 BINDING = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "^": POWER}
 FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 WORD = re.compile(r"(?!(?:for|until)\b)[A-Za-z_][A-Za-z0-9_]*")
+DOC = re.compile(r"##+")
 JOINED = re.compile(r"->|[|+\-*/^<>]|[=!]=|(?:for|until|ensures)\b")
 """The start of a line that the line above would swallow."""
 
@@ -269,11 +270,10 @@ Piece = syntax.Item | syntax.Rule | syntax.Formal
 
 
 class _Rendered(NamedTuple):
-    """An item as lines, and the comments that found no place in them: to go above it, and behind it."""
+    """An item as lines, and the comments inside it that found no place in them: they go above it."""
 
     lines: list[str]
     above: list[str]
-    behind: list[str]
 
 
 class _Printer:
@@ -318,8 +318,6 @@ class _Printer:
                     self._end_item(out)
                 out.extend(rendered.lines)
                 out[-1] += suffix
-                if rendered.behind:
-                    out[-1] = "  ".join([out[-1], *rendered.behind])
                 last_node = len(out) - 1
                 run = len(out)
             last = end
@@ -398,9 +396,8 @@ class _Printer:
         return self._loose(lines, [*loose, *comments[at:]])
 
     def _loose(self, lines: list[str], comments: Comments) -> _Rendered:
-        """Comments inside an expression go above its item; those that would read as its doc comment go behind it."""
-        above = [c.text for c in comments if not c.text.startswith("##")]
-        return _Rendered(lines, above, [c.text for c in comments if c.text.startswith("##")])
+        """Comments inside an expression go above its item. There `##` would make a doc comment of them: one `#` goes."""
+        return _Rendered(lines, [DOC.sub("#", c.text) for c in comments])
 
     def _formula(self, node: syntax.Def, indent: str, comments: Comments) -> _Rendered:
         """A definition whose body is a formula."""
@@ -437,18 +434,20 @@ class _Printer:
         """An item with a block. One that stood on one line stays there if it fits."""
         one = indent + _one_line(node)
         if not comments and len(one) <= WIDTH and ("\n" not in node.span.text or not entries):
-            return _Rendered([one], [], [])
+            return _Rendered([one], [])
         if isinstance(node, syntax.Def):
             head_lines, comments = self._signature(node, indent, comments)
             opens = node.body.span.start
         else:
             head_lines = [indent + _head(node).text]
-            opens = self.source.index(
+            opens = self.source.find(
                 "{", node.selectors.span.end if isinstance(node, syntax.Group) else node.span.start
             )
         before = [c for c in comments if c.span.start < opens]
         inside = [c for c in comments if c.span.start >= opens]
         head = f"{head_lines[-1]} {{"
+        if not entries and not inside:
+            return self._loose([*head_lines[:-1], f"{head}}}"], before)
         if (
             inside
             and not inside[0].alone

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 TOKEN = re.compile(
@@ -147,14 +148,14 @@ def separate(tokens: Sequence[Token]) -> Items:
                 or (token.kind == "word" and token.text in WORDS_BEFORE and not _is_bound(tokens, i))
                 or (token.text == "ensures" and head in DEFINING and not _is_bound(tokens, i))
             )
-            if (closed or not carried_on) and text != "}":
+            if (closed or not carried_on) and (text != "}" or not outer):
                 fresh = True
         closed = False
         if text == ";":
             fresh = not open_
             previous = token
             continue
-        if fresh and text != "}":
+        if fresh and (text != "}" or not outer):
             starts.append(Start(i, len(outer)))
             column, head = token.column, token.text
             fresh = False
@@ -212,7 +213,7 @@ def top(tokens: Sequence[Token], items: Items) -> list[tuple[int, int]]:
     """The items of the outermost level, as ranges of tokens, without the `;` between them."""
     at = [s.token for s in items.starts if s.depth == 0]
     ranges = []
-    for start, end in zip(at, [*at[1:], len(tokens)], strict=True):
+    for start, end in pairwise([*at, len(tokens)]):
         while end > start and tokens[end - 1].text == ";":
             end -= 1
         ranges.append((start, end))

@@ -37,7 +37,7 @@ Exit status: 0 when no program has an error, 1 when one has, 2 for wrong usage.
 @click.option("--strict", is_flag=True, help="Warnings count as errors for the exit status.")
 @click.option("--fix", is_flag=True, help="Make the edits that certainly put a program right.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only, and no summary.")
-def check_command(request: Request, form: str, strict: bool, fix: bool, quiet: bool) -> int:
+def check_command(request: Request, form: str, strict: bool, fix: bool, quiet: bool) -> None:
     """Check programs and print every message of every file in one run.
 
     A FILE may be a folder, which is searched for *.sched, or `-` for stdin.
@@ -75,7 +75,8 @@ def check_command(request: Request, form: str, strict: bool, fix: bool, quiet: b
                 (f"{counted(repaired, 'file')} put right; " if repaired else "") + summary(len(names), said, what)
             )
     faulty = any(d.level is Level.ERROR or (strict and d.level is Level.WARNING) for d in said)
-    return int(faulty)
+    if faulty:
+        raise click.exceptions.Exit(1)
 
 
 def fixed(source: Source, said: tuple[Diagnostic, ...]) -> str | None:

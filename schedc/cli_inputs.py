@@ -14,7 +14,7 @@ import click
 
 from schedc.compiler.diagnostics import Diagnostic, Level, errors
 from schedc.compiler.source import Source
-from schedc.errors import did_you_mean, listed
+from schedc.errors import did_you_mean, in_order, listed
 
 if TYPE_CHECKING:
     from schedc.compiler.pipeline import Options
@@ -80,12 +80,13 @@ class Request:
         from schedc.compiler.pipeline import compile_source
 
         staged = compile_source(source, self.options(source))
-        if staged.value is None or errors(staged.said):
-            if wrong := unknown_parameter(staged.said):
+        said = in_order(staged.said, source)
+        if staged.value is None or errors(said):
+            if wrong := unknown_parameter(said, self.parameters, _SPELLED):
                 raise click.UsageError(wrong)
-            return None, staged.said
+            return None, said
         base = None if self.base is None else _float(self.base)
-        return Plan.of(staged.value, base, staged.said), staged.said
+        return Plan.of(staged.value, base, said), said
 
     def plans(self) -> list[Plan]:
         """The plans of all the sources. Messages go to stderr; if one is an error, the command ends with status 1."""
@@ -141,8 +142,11 @@ def _definition(ctx: click.Context, param: click.Parameter, given: tuple[str, ..
 
 
 _CONTEXT = (
-    "length", "dataset", "classes", "seq_len", "drop_last", "world_size", "steps_per_epoch", "tick", "global",
+    "length", "dataset", "classes", "seq_len", "drop_last", "world_size", "steps_per_epoch", "tick", "global", "micro",
 )  # fmt: skip
+
+_SPELLED = {name: "--" + ("global-batch" if name == "global" else name.replace("_", "-")) for name in _CONTEXT}
+"""The option for each key of the context."""
 
 _OPTIONS: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]] = (
     click.argument("files", nargs=-1, metavar="[FILE]..."),
@@ -156,6 +160,7 @@ _OPTIONS: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]] = (
     click.option("--steps-per-epoch", "context_steps_per_epoch", type=Number(), help="Optimizer updates in an epoch."),
     click.option("--dataset", "context_dataset", type=Number(), help="Samples in an epoch."),
     click.option("--global-batch", "context_global", type=Number(), help="Samples in an update."),
+    click.option("--micro", "context_micro", type=Number(), help="Samples in one forward pass of one process."),
     click.option("--seq-len", "context_seq_len", type=Number(), help="Tokens in a sample."),
     click.option("--world-size", "context_world_size", type=Number(), help="Number of data-parallel processes."),
     click.option("--classes", "context_classes", type=Number(), help="Number of classes."),

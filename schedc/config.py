@@ -214,7 +214,7 @@ def load_yaml(path: str | Path, model: type[M], *, context: Mapping[str, Any] | 
             else:
                 name = ".".join(map(str, one["loc"]))
                 faults.append(f"{yaml_places.place(root, one['loc'], file)}: {name + ': ' if name else ''}{one['msg']}")
-        raise ConfigError(said, "\n".join(faults)) from error
+        raise ConfigError(said, "\n".join(faults)) from None
 
 
 def register_omegaconf(name: str = "sched") -> None:

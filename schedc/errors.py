@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 from schedc.compiler.diagnostics import Diagnostic, draw, errors
+from schedc.compiler.source import Source
 
 
 class SchedError(ValueError):
@@ -31,6 +32,13 @@ class UnknownNameError(SchedError, TypeError, KeyError):
 
 class MissingDependencyError(ImportError):
     """An optional dependency that is not installed."""
+
+
+def in_order(said: Iterable[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
+    """The messages about the source from its top to its end, then those about other files."""
+    return tuple(
+        sorted(said, key=lambda d: (d.span.source is not source, d.span.start if d.span.source is source else 0))
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

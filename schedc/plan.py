@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pydantic import BaseModel, PrivateAttr
 
 from schedc.compiler import plan as frozen
 from schedc.compiler.diagnostics import Diagnostic, Level, errors
 from schedc.compiler.source import Source
-from schedc.errors import SchedError, SchedWarning, UnknownNameError, did_you_mean, listed, needs
+from schedc.errors import SchedError, SchedWarning, UnknownNameError, did_you_mean, in_order, listed, needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from schedc.backends.torch_batch import BatchPlan
+    from schedc.backends.torch_init import InitReport
+    from schedc.backends.torch_scheduler import PlanScheduler
     from schedc.compiler.pipeline import Options
 
 P = ParamSpec("P")
@@ -111,13 +115,15 @@ class Batch(frozen.BatchSettings):
 
     _plan: frozen.Plan = PrivateAttr()
 
-    def __call__(self, world_size: int | None = None, **options: Any) -> Any:
+    def __call__(
+        self, world_size: int | None = None, *, micro: int | None = None, accumulation: int | None = None
+    ) -> BatchPlan:
         """Micro batch, accumulation and loader settings, for each phase of a batch ramp."""
         try:
             from schedc.backends.torch_batch import batch
         except ModuleNotFoundError as error:
             raise needs("torch", "torch", "Plan.batch")(error) from None
-        return batch(self._plan, world_size=world_size, **options)
+        return batch(self._plan, world_size, micro=micro, accumulation=accumulation)
 
 
 class Plan(frozen.Plan):
@@ -158,26 +164,36 @@ class Plan(frozen.Plan):
         return tuple(b.name for b in (*self.bindings, *self.lets))
 
     @_with_torch
-    def scheduler(self, optimizer: torch.optim.Optimizer, **options: Any) -> Any:
-        """A `torch.optim.lr_scheduler.LRScheduler` for the optimizer. See `schedc.backends.torch_scheduler`."""
+    def scheduler(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        last_epoch: int = -1,
+        on_change: Literal["error", "keep", "replace"] = "error",
+    ) -> PlanScheduler:
+        """A `torch.optim.lr_scheduler.LRScheduler` that sets all that the plan binds; call `step()` after each update.
+
+        `on_change` says what `load_state_dict` does with the state of a schedule that goes on differently.
+        """
         from schedc.backends.torch_scheduler import scheduler
 
-        return scheduler(self, optimizer, **options)
+        return scheduler(self, optimizer, last_epoch=last_epoch, on_change=on_change)
 
     @_with_torch
-    def param_groups(self, model: torch.nn.Module, **options: Any) -> list[dict[str, Any]]:
+    def param_groups(self, model: torch.nn.Module) -> list[dict[str, Any]]:
         """The model's parameters as param groups for an optimizer, each parameter in exactly one."""
         from schedc.backends.selectors import param_groups
 
-        groups: list[dict[str, Any]] = param_groups(self, model, **options)
-        return groups
+        return param_groups(self, model)
 
     @_with_torch
-    def initialize(self, model: torch.nn.Module, seed: int = 0, **options: Any) -> Any:
+    def initialize(
+        self, model: torch.nn.Module, seed: int = 0, *, device: torch.device | str | None = None, measure: bool = True
+    ) -> InitReport:
         """Write the model's parameters as the `init` rules say; the report tells what wrote which."""
         from schedc.backends.torch_init import initialize
 
-        return initialize(self, model, seed=seed, **options)
+        return initialize(self, model, seed, device=device, measure=measure)
 
     def emit(self, target: str) -> str:
         """The plan in another language: the text of `schedc compile --to target`."""
@@ -222,13 +238,14 @@ def compile(
     steps_per_epoch: int | None = None,
     tick: str | None = None,
     global_batch: int | str | None = None,
+    micro: int | None = None,
     root: str | Path | None = None,
     **parameters: str | float,
 ) -> Plan:
     """The checked plan of a program, or SchedError with every message.
 
     `parameters` are values for the program's `param`s; a text is read as a number of the language, so `"10k"` is one.
-    The keywords from `length` to `global_batch` say what the file does not about the run. `base` is what
+    The keywords from `length` to `micro` say what the file does not about the run. `base` is what
     relative schedules (`*=`) multiply, where it is known. `name` stands in messages; `root` is the folder
     that `use "…"` may read below.
     """
@@ -246,6 +263,7 @@ def compile(
             "steps_per_epoch": steps_per_epoch,
             "tick": tick,
             "global_batch": global_batch,
+            "micro": micro,
         }
     )
     return compile_source(Source(name, text), given)
@@ -261,6 +279,7 @@ CONTEXT = (
     "steps_per_epoch",
     "tick",
     "global_batch",
+    "micro",
 )
 """The keywords of `compile` that say something about the run."""
 KEYWORDS = ("base", "root", *CONTEXT)
@@ -289,26 +308,37 @@ def compile_source(source: Source, given: Options, stacklevel: int = 3) -> Plan:
     from schedc.compiler.pipeline import compile_source
 
     staged = compile_source(source, given)
-    if staged.value is None or errors(staged.said):
-        wrong = unknown_parameter(staged.said)
+    said = in_order(staged.said, source)
+    if staged.value is None or errors(said):
+        wrong = unknown_parameter(said, given.parameters)
         if wrong:
-            raise UnknownNameError(errors(staged.said), wrong)
-        raise SchedError(staged.said)
-    for said in staged.said:
-        if said.level is Level.WARNING:
-            warnings.warn("\n" + str(said), SchedWarning, stacklevel=stacklevel)
+            raise UnknownNameError(said, wrong)
+        raise SchedError(said)
+    for one in said:
+        if one.level is Level.WARNING:
+            warnings.warn("\n" + str(one), SchedWarning, stacklevel=stacklevel)
     base = None if given.base is None else float(Fraction(str(given.base)))
-    return Plan.of(staged.value, base, staged.said)
+    return Plan.of(staged.value, base, said)
 
 
-def unknown_parameter(said: Iterable[Diagnostic]) -> str | None:
-    """What is wrong with the names given from outside, if that is among the messages."""
+def unknown_parameter(
+    said: Iterable[Diagnostic], given: Iterable[str], context: Mapping[str, str] | None = None
+) -> str | None:
+    """What is wrong with a name given from outside, if that is among the messages.
+
+    `context` is how what is said of the run is spelled where it is given, by keyword.
+    """
     from schedc.compiler.messages_names import UNKNOWN_PARAMETER
-    from schedc.compiler.modules import CONTEXT_KEYS
 
+    context = {name: name for name in CONTEXT} if context is None else context
     for one in said:
         if one.code is UNKNOWN_PARAMETER:
-            return f"{one.title}: {one.help} (context: {listed(CONTEXT_KEYS)})"
+            name = next((n for n in given if one.title.endswith(f"`param {n}`")), "")
+            near = get_close_matches(name, context, n=1, cutoff=0.6)
+            help_ = one.help
+            if near and not (help_ or "").startswith("did you mean"):
+                help_ = f"did you mean `{context[near[0]]}`?"
+            return f"{one.title}: {help_} (of the run: {', '.join(f'`{c}`' for c in context.values())})"
     return None
 
 

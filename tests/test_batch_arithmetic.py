@@ -88,7 +88,7 @@ def test_sizes_below_1_are_refused(sizes: tuple[int, int, int | None, int]) -> N
 
 @given(SIZE, SIZE)
 def test_nearest_multiples_and_divisors(n: int, k: int) -> None:
-    multiples = [m for m in range(k, n + k + 1, k)]
+    multiples = range(k, n + k + 1, k)
     assert set(ba.nearest_multiples(n, k)) == {m for m in multiples if abs(m - n) < k and (n % k or m == n)}
     assert ba.divisors(n) == tuple(d for d in range(1, n + 1) if n % d == 0)
     below, above = ba.nearest_divisors(n, k)[0], ba.nearest_divisors(n, k)[-1]

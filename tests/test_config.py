@@ -182,7 +182,7 @@ class TestOtherLoaders:
 
         @dataclass
         class Settings:
-            lr: Schedule = Schedule("linear 10")
+            lr: Schedule
             seed: int = 0
 
         parser = jsonargparse.ArgumentParser()

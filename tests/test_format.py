@@ -104,7 +104,8 @@ def keeps_the_laws(text: str) -> None:
     after = tree(formatted)
     assert same(before, after)
     assert format_program(after) == formatted
-    assert Counter(c.text for c in before.comments) == Counter(c.text for c in after.comments)
+    # Inside an expression a `##` documents nothing; where such a comment has to move, it must not begin to.
+    assert Counter(c.text.lstrip("#") for c in before.comments) == Counter(c.text.lstrip("#") for c in after.comments)
     assert all(line == line.rstrip() for line in formatted.splitlines())
     assert "\n\n\n" not in formatted
 
@@ -171,7 +172,6 @@ def test_layout_of_definitions() -> None:
 ## Not the file's.
 def inverse_time(gamma: number > 0) = start / (1 + gamma * t)
 
-# always
 ## A long one.
 ## In two lines.
 def wsd(
@@ -181,14 +181,10 @@ def wsd(
   decay: duration,
   to: level = 0,  # the end
 ) = warmup warm -> hold stable -> linear decay to=to  # all of it
-  ensures decreasing(wsd)
+  ensures decreasing(wsd)  # always
   ensures a implies b
-'''.replace("  # all of it\n", "\n").replace("# always\n", "# all of it\n# always\n") + '''\
-modifier g(
-  k: 0 < number <= 1 = 2,
-  m: {a, "1-b"} = a,
-  l: list of duration = [30, 60] epochs,
-) = input * k  # ) not it
+modifier g(k: 0 < number <= 1 = 2, m: {a, "1-b"} = a, l: list of duration = [30, 60] epochs) =
+  input * k  # ) not it
 
 def onecycle(
   T: duration,
@@ -203,8 +199,9 @@ def onecycle(
 }
 def short() { lr = 1; momentum = 2 }
 # inner
+# doc-like inner
 ## hoisted comments do not part a definition from its words
-def f(x) = (x + 3)  ## doc-like inner
+def f(x) = (x + 3)
 curve much_too_long_a_formula_for_one_line(
   p,
   first_parameter: number = 1,
@@ -271,7 +268,7 @@ NUMBERS = ["0.1", "1e-4", "1_281_167", "300B", "10k", "2Mi", "5%", "14.8T tokens
 
 words = st.sampled_from(["a", "b", "cosine", "batch", "lr", "for_", "T", "start", "to", "at", "percent", "x1"])
 names = st.builds(lambda parts: syntax.Name(NOWHERE, tuple(parts)), st.lists(words, min_size=1, max_size=2))
-numbers = st.sampled_from(NUMBERS).map(lambda text: tree(text).items[0].value)  # type: ignore[union-attr]
+numbers = st.sampled_from([item.value for text in NUMBERS for item in tree(text).items if isinstance(item, syntax.Bare)])
 texts = st.builds(lambda value: syntax.Text(NOWHERE, value), st.text(alphabet="ab*.{}\"'\\#; -é", max_size=6))
 
 
@@ -290,7 +287,6 @@ def operands(inner: st.SearchStrategy[syntax.Expr]) -> st.SearchStrategy[syntax.
         st.builds(lambda es: syntax.Chain(NOWHERE, tuple(es)), st.lists(inner, min_size=2, max_size=4)),
         st.builds(lambda a, w, b: syntax.Timed(NOWHERE, a, w, b, NOWHERE), inner, st.sampled_from(["for", "until"]), inner),
         st.builds(lambda a, m: syntax.Pipe(NOWHERE, a, m), inner, names | calls),
-        st.builds(lambda a, b: syntax.Implies(NOWHERE, a, b), inner, inner),
         st.builds(lambda a, s: syntax.GroupOf(NOWHERE, a, s), inner, texts),
         st.builds(lambda es, unit: syntax.Items(NOWHERE, tuple(es), unit, None), st.lists(inner, max_size=3), units),
         calls,
@@ -300,7 +296,8 @@ def operands(inner: st.SearchStrategy[syntax.Expr]) -> st.SearchStrategy[syntax.
 
 flags = st.booleans().map(lambda b: syntax.Flag(NOWHERE, b))
 indexed = st.builds(lambda n, i: syntax.Indexed(NOWHERE, n, i), words, st.integers(0, 99))
-expressions: st.SearchStrategy[syntax.Expr] = st.recursive(st.one_of(names, numbers, texts, flags, indexed), operands, max_leaves=12)
+expressions: st.SearchStrategy[syntax.Expr] = st.recursive(st.one_of(names, numbers, texts, flags, indexed), operands, max_leaves=8)
+claims = st.one_of(expressions, st.builds(lambda a, b: syntax.Implies(NOWHERE, a, b), expressions, expressions))
 
 
 def unparenthesised(node: object) -> object:
@@ -314,8 +311,8 @@ def unparenthesised(node: object) -> object:
     return node
 
 
-@settings(max_examples=300, deadline=None)
-@given(expressions)
+@settings(max_examples=150, deadline=None)
+@given(claims)
 def test_expression_round_trip(expr: syntax.Expr) -> None:
     text = f"assert {expression_text(expr)}"
     (item,) = tree(text).items
@@ -349,7 +346,7 @@ unions = st.lists(selectors_of, min_size=1, max_size=2).map(tuple)
 selectors = st.builds(lambda a, b: syntax.Selectors(NOWHERE, a, b), unions, st.just(()) | unions)
 blocks = st.lists(binds, max_size=3).map(tuple)
 settings_binds = st.lists(binds.filter(lambda b: not b.relative), max_size=3).map(tuple)
-ensures = st.lists(expressions, max_size=2).map(tuple)
+ensures = st.lists(claims, max_size=2).map(tuple)
 items = st.one_of(
     binds,
     st.builds(lambda n, t, d: syntax.Param(NOWHERE, n, NOWHERE, t, d, None), words, st.none() | types, st.none() | expressions),
@@ -365,25 +362,20 @@ items = st.one_of(
         lambda r: syntax.Init(NOWHERE, tuple(r)),
         st.lists(st.builds(lambda s, v: syntax.Rule(NOWHERE, s, v), selectors, expressions), max_size=2),
     ),
-    st.builds(lambda c: syntax.Assert(NOWHERE, c), expressions),
-    expressions.filter(lambda e: not isinstance(e, syntax.Text | syntax.Compare | syntax.Implies)).map(lambda e: syntax.Bare(NOWHERE, e)),
+    st.builds(lambda c: syntax.Assert(NOWHERE, c), claims),
+    expressions.filter(lambda e: not isinstance(e, syntax.Text | syntax.Compare)).map(lambda e: syntax.Bare(NOWHERE, e)),
     st.builds(
         lambda p, a, i: syntax.Use(NOWHERE, p, (), None if i else a, include=i), names | texts, st.none() | words, st.booleans()
     ),
 )  # fmt: skip
 
 
-def no_claims(item: syntax.Item) -> bool:
-    """Whether `implies` stands where the language has it: in claims and parentheses."""
-    return "implies" not in format_program(program([item])) or isinstance(item, syntax.Assert)
-
-
 def program(made: list[syntax.Item]) -> syntax.Program:
     return syntax.Program(NOWHERE.source, tuple(made), (), None)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(items.filter(no_claims), max_size=5))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(items, max_size=5))
 def test_program_round_trip(made: list[syntax.Item]) -> None:
     text = format_program(program(made))
     assert same(unparenthesised(tree(text).items), unparenthesised(tuple(made)))
@@ -391,18 +383,20 @@ def test_program_round_trip(made: list[syntax.Item]) -> None:
     assert same(tree(format_string(tree(text))).items, tree(text).items)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.sampled_from([DEEPSEEK, DEFINITIONS]), st.sets(st.integers(0, 400), max_size=12), st.sampled_from(["#", "##"]))
 def test_comments_survive_anywhere(text: str, places: set[int], mark: str) -> None:
     tokens, _ = layout.scan(text)
     starts = layout.separate(tokens).ends()
     out: list[str] = []
     at = 0
+    indent = 60
     for i, token in enumerate(tokens):
         gap = text[at : token.start]
         # Far to the right, so that the line goes on.
         if i in places and gap and i not in starts and "#" not in gap:
-            gap = f"  {mark} c{i}\n{' ' * 60}"
+            indent += 200
+            gap = f"  {mark} c{i}\n{' ' * indent}"
         out += [gap, token.text]
         at = token.start + len(token.text)
     keeps_the_laws("".join(out) + text[at:])

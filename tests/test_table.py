@@ -79,7 +79,13 @@ def test_a_csv_has_every_update_every_clock_and_every_name() -> None:
     lines = list(csv.DictReader(io.StringIO(table.csv_text(schedc.compile(TOKENS)))))
     assert len(lines) == 10_000
     assert list(lines[0]) == ["update", "samples", "tokens", "lr", "weight_decay"]
-    assert lines[1000] == {"update": "1000", "samples": "10000", "tokens": "10000000", "lr": "0.0003", "weight_decay": "0.1"}
+    assert lines[1000] == {
+        "update": "1000",
+        "samples": "10000",
+        "tokens": "10000000",
+        "lr": "0.0003",
+        "weight_decay": "0.1",
+    }
 
 
 def test_a_csv_of_a_schedule_without_end_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pytest
@@ -51,7 +51,7 @@ class TestPlan:
             batch(a_plan())
 
     def test_sizes_that_disagree_name_the_nearest(self) -> None:
-        with pytest.raises(BatchError, match=r"from update 5: .* not a multiple .*accumulation 4 × world 4 = global 32"):
+        with pytest.raises(BatchError, match=r"from update 5: .* not a multiple .*ion 4 × world 4 = global 32;"):
             batch(a_plan((0, 16), (5, 34), micro=2), world_size=4)
 
     def test_auto_needs_the_model(self) -> None:
@@ -108,7 +108,14 @@ def expected_updates(
     st.booleans(), st.integers(0, 30), st.booleans(),
 )  # fmt: skip
 def test_the_sampler_is_the_definition(
-    sizes: list[int], lengths: list[int], world: int, micro: int, dataset: int, drop_last: bool, start: int, shuffle: bool
+    sizes: list[int],
+    lengths: list[int],
+    world: int,
+    micro: int,
+    dataset: int,
+    drop_last: bool,
+    start: int,
+    shuffle: bool,
 ) -> None:
     phases = ramp(sizes, lengths, world * micro)
     plan = batch(a_plan(*phases, micro=micro, train={"drop_last": drop_last}), world_size=world)
@@ -187,7 +194,7 @@ class TestTraining:
         plan, sampler = small()
         updates = self.run(sampler, plan)
         assert [len(u) for u in updates] == [4, 4, 4, 8, 8, 2, 8, 8, 8, 6, 8, 8]
-        assert sorted(sum(updates[:6], [])) == list(range(30))
+        assert sorted(chain(*updates[:6])) == list(range(30))
 
     def test_a_run_can_stop_and_go_on_after_every_update(self) -> None:
         whole = self.run(small()[1], small()[0])
@@ -205,7 +212,7 @@ class TestTraining:
         plan, _ = small(world=2)
         both = [list(plan.sampler(30, seed=1, rank=r, start_update=7)) for r in (0, 1)]
         halves = [x for own in zip(*both, strict=True) for indices in own for x in indices]
-        assert sorted(halves) == sorted(sum(whole[7:], []))
+        assert sorted(halves) == sorted(chain(*whole[7:]))
 
     def test_workers_ahead_of_training_do_not_count(self) -> None:
         plan, sampler = small()
