@@ -29,6 +29,7 @@ SAMPLES = 4000
 ENDLESS = 1000
 """Updates drawn of a schedule that goes on for ever from its start."""
 COLOURS = ("#0b6bcb", "#d1495b", "#2a9d6f", "#e08e1b", "#7a4fbf", "#4d4d4d", "#1f9bb0", "#b5508f")
+FACTOR = "× built-in value"
 MAX_LABELS = 40
 """Segments marked; a picture with more would show nothing else."""
 
@@ -66,7 +67,7 @@ def shown_updates(plans: Sequence[Plan]) -> int:
     return longest or ENDLESS
 
 
-def panels(plans: Sequence[Plan], updates: int, base: float = 1.0, names: Sequence[str] = ()) -> list[Panel]:
+def panels(plans: Sequence[Plan], updates: int, base: float | None = None, names: Sequence[str] = ()) -> list[Panel]:
     """What is drawn: every name that a plan binds, or those asked for, and the global batch where it changes."""
     by_name: dict[str, Panel] = {}
     labels = _labels(plans)
@@ -74,12 +75,14 @@ def panels(plans: Sequence[Plan], updates: int, base: float = 1.0, names: Sequen
         for binding in _bindings(plan):
             if names and binding.name not in names:
                 continue
-            panel = by_name.setdefault(
-                binding.name, Panel(binding.name, "× built-in value" if binding.relative else "")
-            )
+            panel = by_name.setdefault(binding.name, Panel(binding.name, FACTOR if binding.relative else ""))
+            if not binding.relative or base is not None:
+                panel.unit = ""
             at = _sampled(binding, updates)
             drawn = _live(binding, at)
-            got = np.asarray(binding_values(plan, binding.name, at[drawn], base=base), dtype=np.float64)
+            got = np.asarray(
+                binding_values(plan, binding.name, at[drawn], base=1.0 if base is None else base), dtype=np.float64
+            )
             panel.lines.append(Line(label, at[drawn], got))
             if len(plans) == 1:
                 panel.stages = _stages(binding, updates)
@@ -94,13 +97,16 @@ def _bindings(plan: Plan) -> tuple[Binding, ...]:
 
 
 def _labels(plans: Sequence[Plan]) -> list[str]:
-    names = [plan.name for plan in plans]
-    if len(set(names)) < len(names):
-        names = [plan.source.strip().split("\n")[0] if plan.name.startswith("<") else plan.name for plan in plans]
-    # Of a path the end tells most.
-    return [
-        n if len(n) <= 60 else "…" + n[-59:] if n == p.name else n[:59] + "…" for n, p in zip(names, plans, strict=True)
-    ]
+    """What to call the plans: by their files, or by their texts if they have none."""
+    labels = []
+    for plan in plans:
+        text = " ".join(plan.source.split())
+        if plan.name.startswith("<") and text:
+            labels.append(text if len(text) <= 60 else text[:59] + "…")
+        else:
+            # Of a path the end tells most.
+            labels.append(plan.name if len(plan.name) <= 60 else "…" + plan.name[-59:])
+    return labels
 
 
 def _sampled(binding: Binding, updates: int) -> NDArray[np.int64]:
@@ -187,7 +193,9 @@ def level(value: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}" if e else mantissa
 
 
-def figure(plans: Sequence[Plan], updates: int | None = None, base: float = 1.0, names: Sequence[str] = ()) -> Figure:
+def figure(
+    plans: Sequence[Plan], updates: int | None = None, base: float | None = None, names: Sequence[str] = ()
+) -> Figure:
     """The picture of one plan, or of several over each other. Needs matplotlib."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
@@ -211,7 +219,7 @@ def figure(plans: Sequence[Plan], updates: int | None = None, base: float = 1.0,
     axes[-1].set_xlabel("update", color="#444444")
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
     axes[0].set_xlim(0, max(1, count - 1))
-    _clock_axis(axes[0], plans[0], count)
+    _clock_axis(axes[0], plans, count)
     fig.align_ylabels(axes)
     title = plans[0].name if len(plans) == 1 else "  ".join(_labels(plans))
     one_line = plans[0].source.strip()
@@ -261,8 +269,9 @@ def _dress(ax: Axes, panel: Panel, count: int) -> None:
             )  # fmt: skip
 
 
-def _clock_axis(ax: Axes, plan: Plan, count: int) -> None:
-    """The run's own clock, along the top."""
+def _clock_axis(ax: Axes, plans: Sequence[Plan], count: int) -> None:
+    """The run's own clock, along the top; that of the first plan."""
+    plan = plans[0]
     clock = own_clock(plan)
     if clock is None:
         return
@@ -272,7 +281,7 @@ def _clock_axis(ax: Axes, plan: Plan, count: int) -> None:
     # Interpolation is enough for ticks: between two samples a batch ramp bends the clock by less than a pixel.
     top = ax.secondary_xaxis("top")
     top.set_xticks(np.interp(ticks, shown, at), [short(t) for t in ticks])
-    top.set_xlabel(clock, color="#444444")
+    top.set_xlabel(clock if len(plans) == 1 else f"{clock} in {_labels(plans)[0]}", color="#444444")
     top.tick_params(colors="#444444", labelsize=9)
     top.spines["top"].set_color("#999999")
 
@@ -329,7 +338,7 @@ def terminal(
     height: int,
     colour: bool,
     updates: int | None = None,
-    base: float = 1.0,
+    base: float | None = None,
     names: Sequence[str] = (),
 ) -> str:
     """The picture in characters, `height` lines for each panel."""

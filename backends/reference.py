@@ -196,7 +196,7 @@ def expression_value(
                 where = of(shown)
                 return of(choices[sum(_order(where, b) >= 0 for b in bounds)])
             case ex.Convert(shown, source, target, table):
-                there = position(clocks[table], source, Fraction(_rational(of(shown))))
+                there = position(clocks[table], source, _rational(of(shown)))
                 return reading(clocks[table], target, there)
             case ex.Op(name, args):
                 return operation(name, args)
@@ -257,6 +257,8 @@ def _rational(x: Number) -> Fraction:
     if isinstance(x, Fraction):
         return x
     sign, mantissa, exponent, _ = x._mpf_
+    if not mp.isfinite(x) or abs(exponent) > 10_000:
+        raise Undefined("a clock reading beyond all bounds")
     return (-1) ** sign * Fraction(int(mantissa)) * Fraction(2) ** exponent
 
 

@@ -548,13 +548,14 @@ def _summary(moments: list[torch.Tensor], count: int, shift: float) -> tuple[flo
 
 def _local(target: _Target) -> tuple[torch.Tensor, list[np.ndarray | None]]:
     """The part of the parameter that is here, and its indices along each dimension; None: all of them."""
-    param: Any = target.param.detach()
-    whole: list[np.ndarray | None] = [None] * param.ndim
+    param: Any = target.param
+    parts: list[np.ndarray | None] = [None] * param.ndim
     if not hasattr(param, "placements"):
-        return param, whole
-    mesh, parts, here = param.device_mesh, whole, param.device_mesh.get_coordinate()
+        return param.detach(), parts
+    local: torch.Tensor = param.to_local().detach()
+    mesh, here = param.device_mesh, param.device_mesh.get_coordinate()
     if here is None:
-        return param.to_local(), [np.arange(0) for _ in whole]  # The process is outside the mesh.
+        return local, [np.arange(0) for _ in parts]  # The process is outside the mesh.
     for dim, placement in enumerate(param.placements):
         if placement.is_partial():
             raise InitError([f'"{target.name}" is a partial sum over processes, which can\'t be written'])
@@ -563,7 +564,6 @@ def _local(target: _Target) -> tuple[torch.Tensor, list[np.ndarray | None]]:
             held = parts[at] if parts[at] is not None else np.arange(param.shape[at])
             blocks = philox.shares(held, int(getattr(placement, "split_factor", 1)))
             parts[at] = np.concatenate([philox.shares(b, mesh.size(dim))[here[dim]] for b in blocks])
-    local: torch.Tensor = param.to_local()
     if tuple(local.shape) != tuple(n if p is None else len(p) for n, p in zip(param.shape, parts, strict=True)):
         raise InitError([f'"{target.name}" is sharded in a way that is not known here: {param.placements}'])
     return local, parts

@@ -89,7 +89,8 @@ class Schedule(LRScheduler):
         self._early = 0  # calls of step() before the optimizer's first step
         self._still = 0  # calls of step() in a row without an optimizer step
         self._found_inf = None
-        super().__init__(optimizer, last_epoch)
+        self._first = last_epoch + 1
+        super().__init__(optimizer)
         if getattr(optimizer, "_opt_called", False) is True:
             optimizer._opt_called = {id(self)}
         me = weakref.ref(self)
@@ -99,7 +100,7 @@ class Schedule(LRScheduler):
 
     def _initial_step(self):
         self._step_count = 1
-        self._go_to(self.last_epoch + 1)
+        self._go_to(self._first)
 
     def step(self, epoch=None, *, metrics=None):
         """Go on to the next update, if the optimizer has stepped; with metrics, only observe them."""
@@ -126,7 +127,7 @@ class Schedule(LRScheduler):
         try:  #: run
             values = self._values(n)  # First of all: this may raise, and then nothing has changed.  #: run
         except RuntimeError:  #: run
-            if n != @RUN@ or self.last_epoch != n - 1:  #: run
+            if n != @RUN@:  #: run
                 raise  #: run
             values = None  # The run is over, and no update will use what comes after it.  #: run
         values = self._values(n)  # First of all: this may raise, and then nothing has changed.  #: norun

@@ -69,13 +69,17 @@ class Ground:
 
 @dataclass(slots=True, eq=False)
 class Env:
-    """The parameters of the definition being used: values already computed, or what was written and where."""
+    """The parameters of the definition being used: values already computed, or what was written and where.
+
+    `piped`: in a modifier that is a pipe itself (`input | plateau`), what its `input` stands for.
+    """
 
     args: dict[str, Expr | tuple[rd.Expr, Env]] = field(default_factory=dict)
     definition: rd.Definition | None = None
     horizon: Quantity | None = None
     call: Span | None = None
     outer: Env | None = None
+    piped: tuple[rd.Expr, Env] | None = None
 
     def site(self, span: Span) -> Span:
         """The place to show for `span`: where the user's own text calls the library, if it lies in the library."""

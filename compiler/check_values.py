@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from schedc.compiler import evaluate, expressions as ex, messages_layout as layout, messages_values as say, plan, resolved as rd
+from schedc.compiler import evaluate, plan
+from schedc.compiler import expressions as ex
+from schedc.compiler import messages_layout as layout
+from schedc.compiler import messages_values as say
+from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, exact
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.intervals import Range, certify_range
-from schedc.compiler.placing import Seam
+from schedc.compiler.placed import Seam
 from schedc.compiler.resolve import reads
 from schedc.compiler.timeline import Laid, Segment, Timeline
 
@@ -188,7 +192,7 @@ def _first_negative(
 
 def _why(segment: Segment, update: int, line: Timeline) -> str:
     """The innermost thing that has no finite value at the update, in words."""
-    from schedc.compiler.placing import fix
+    from schedc.compiler.placed import fix
 
     ground = line.grounds[segment.table]
     for e in sorted(ex.walk(segment.expr), key=lambda e: len(list(ex.walk(e)))):
@@ -290,7 +294,7 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
         yield layout.shorter(laid.name, _at(end), _at(run.end), _shown(laid.after), laid.segments[-1].span)
     for i, s in enumerate(laid.segments):
         if s.start < run.end and s.end is not None and s.end > run.end and s.horizon is not None and s.begins != s.ends:
-            from schedc.compiler.placing import fix
+            from schedc.compiler.placed import fix
 
             cut = fix(s.expr, run.end, line.grounds[s.table])
             if i == 0 and chain:

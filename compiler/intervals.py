@@ -37,7 +37,7 @@ class Interval(NamedTuple):
     maybe_undefined: bool = False
 
 
-Whole = Interval(-INF, INF)
+WHOLE = Interval(-INF, INF)
 Env = Mapping[ex.Expr, tuple[Any, Any] | Interval]
 """What the leaves (Reading, Var, Bound) range over."""
 NO_LEAVES: Mapping[Any, Any] = MappingProxyType({})
@@ -189,7 +189,7 @@ def _mul(k: Kernel, a: Interval, b: Interval) -> Interval:
 def _div(k: Kernel, a: Interval, b: Interval) -> Interval:
     if b.lo <= 0 <= b.hi:
         if b.lo == b.hi or a.lo < 0 < a.hi or b.lo < 0 < b.hi:
-            return Whole._replace(maybe_undefined=True)
+            return WHOLE._replace(maybe_undefined=True)
         # One side of zero only: the quotient has one sign.
         if b.lo < 0:
             a, b = _neg(a), _neg(b)
@@ -272,15 +272,16 @@ def _mod(k: Kernel, a: Interval, b: Interval) -> Interval:
             rest = _add(k, a, _neg(_mul(k, b, quotient)))
             edges = (0, b.hi) if b.hi > 0 else (b.lo, 0)
             return Interval(max(rest.lo, edges[0]), min(rest.hi, edges[1]), faulty)
-    return Interval(min(b.lo, b.lo * 0), max(b.hi, b.hi * 0), faulty or b.lo <= 0 <= b.hi)
+    zero = k.number(Fraction(0), False)
+    return Interval(min(b.lo, zero), max(b.hi, zero), faulty or b.lo <= 0 <= b.hi)
 
 
 def _increasing(k: Kernel, name: str, a: Interval) -> Interval:
     faulty = a.maybe_undefined
     lo, hi = a.lo, a.hi
     if name in ("log", "sqrt") and (lo < 0 or (name == "log" and lo == 0)):
-        faulty, lo = True, max(lo, lo * 0)
-        hi = max(hi, hi * 0)
+        zero = k.number(Fraction(0), False)
+        faulty, lo, hi = True, max(lo, zero), max(hi, zero)
     ends = []
     for x, up in ((lo, False), (hi, True)):
         if (x == 0 and name != "log") or (name == "log" and x == 1):
@@ -303,10 +304,12 @@ def _turns(k: Kernel, name: str, a: Interval) -> Interval:
     """sin, cos or tan of pi times the interval: zeros, peaks and poles lie at exact numbers."""
     lo, hi = Floats.number(a.lo, False), Floats.number(a.hi, True)
     if not (abs(lo) < 2**50 and abs(hi) < 2**50):
+        if name == "tan":
+            return WHOLE._replace(maybe_undefined=True)
         return Interval(k.number(Fraction(-1), False), k.number(Fraction(1), True), a.maybe_undefined)
     if name == "tan":
         if math.floor(lo + 0.5) != math.floor(hi + 0.5) or lo + 0.5 == math.floor(lo + 0.5):
-            return Whole._replace(maybe_undefined=True)
+            return WHOLE._replace(maybe_undefined=True)
         return Interval(k.number(_tan(lo, False), False), k.number(_tan(hi, True), True), a.maybe_undefined)
     shift = 0.0 if name == "cos" else 0.5
 

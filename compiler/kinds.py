@@ -101,7 +101,13 @@ def kind(node: rd.Expr, env: Env, ground: Ground) -> str:
                 times = modifier.args.get("times")
                 endless = times is None or (isinstance(times, rd.Variable) and times.name == "inf")
                 return ENDLESS if endless else CLOSED
+            inner = modifier.definition.body
+            if isinstance(inner, rd.Pipe):
+                piped = Env({name: (n, env) for name, n in modifier.args.items()}, modifier.definition, None, node.span, env, (body, env))
+                return kind(inner, piped, ground)
             return kind(body, env, ground)
+        case rd.Variable(name="input") if env.piped is not None:
+            return kind(*env.piped, ground)
         case rd.StageCall(definition=definition, args=args):
             if definition.external:
                 return CONSTANT

@@ -7,11 +7,16 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 
-from schedc.compiler import expressions as ex, messages_init as say_init, messages_layout as say, messages_names, plan, resolved as rd
-from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
+from schedc.compiler import expressions as ex
+from schedc.compiler import messages_init as say_init
+from schedc.compiler import messages_layout as say
+from schedc.compiler import messages_names, plan
+from schedc.compiler import resolved as rd
+from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, exact, flag, formal_argument, number, word
 from schedc.compiler.clocks import ClockError, UnknownClock
 from schedc.compiler.diagnostics import Diagnostic, errors
-from schedc.compiler.placing import Context, Placed, Study, enter, fix, place
+from schedc.compiler.placed import Context, Placed, Study, enter, fix
+from schedc.compiler.placing import place
 from schedc.compiler.resolve import type_of, varies_with
 from schedc.compiler.settings import batch_settings, ground_of, train_settings
 from schedc.compiler.source import Span
@@ -72,7 +77,7 @@ def lower(program: rd.Program) -> Staged[Timeline]:
     def one(bind: rd.Bind) -> Laid:
         study = Study(names=names, imported=imported)
         entering = ex.ONE if bind.relative else None
-        context = Context(ground, Fraction(0), entering, bind.relative, ground.end, study=study)
+        context = Context(ground, Fraction(0), place, entering, bind.relative, ground.end, study=study)
         placed = place(bind.value, Env(), context)
         segments, after = scan(placed, ground, bind.span)
         for s in segments:
@@ -154,6 +159,11 @@ def _init(rule: rd.InitRule, ground: Ground, line: Timeline) -> None:
             options[formal.name] = word(*found)
         elif formal.type.kind == "flag":
             options[formal.name] = flag(*found)
+        elif formal.type.kind == "count":
+            count = exact(number(rd.FormalRef(rule.span, formal.name, formal.type), env, frame))
+            if count is None:
+                raise Stop(messages_names.wrong_type(formal.name, "count", "value that depends on the parameter", rule.value.span))
+            options[formal.name] = int(count)
         else:
             arguments[formal.name] = number(rd.FormalRef(rule.span, formal.name, formal.type), env, frame)
     line_, column = rule.span.source.place(rule.span.start)

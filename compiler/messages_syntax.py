@@ -42,6 +42,18 @@ def nothing_before(what: str, sign: str, place: Span) -> Diagnostic:
     return error(EXPECTED, f"expected {what} before `{sign}`", place, "nothing stands before it")
 
 
+def not_in_block(word: str, block: str, place: Span) -> Diagnostic:
+    """`train { let x = 3 }`."""
+    held = "rules" if block == "init" else "bindings"
+    return error(
+        EXPECTED,
+        f"a block holds {held} only",
+        place,
+        f"`{word}` stands here",
+        help=f"move it out of the `{block}` block",
+    )
+
+
 def unclosed(bracket: str, opened: Span, closing: str, needed: Span, found: str) -> Diagnostic:
     """A bracket that nothing closes; `needed` is where its partner was looked for in vain."""
     return error(

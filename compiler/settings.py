@@ -6,11 +6,15 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
-from schedc.compiler import expressions as ex, messages_layout as say, plan, resolved as rd
+from schedc.compiler import expressions as ex
+from schedc.compiler import messages_layout as say
+from schedc.compiler import plan
+from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Declared, Env, Frame, Ground, Quantity, Stop, duration, exact, flag, number
 from schedc.compiler.clocks import ClockError, Clocks, Size, UnknownClock
 from schedc.compiler.kinds import is_operand, varying
-from schedc.compiler.placing import Context, Placed, fix, place
+from schedc.compiler.placed import Context, Placed, fix
+from schedc.compiler.placing import place
 from schedc.compiler.resolve import type_of
 from schedc.compiler.source import Span
 
@@ -76,7 +80,7 @@ class Scheduled(Size):
 
     def _at(self, n: int) -> tuple[Placed, int, ex.Expr]:
         if self.placed is None:
-            self.placed = place(self.node, Env(), Context(self.ground, Fraction(0), None, False, self.ground.end))
+            self.placed = place(self.node, Env(), Context(self.ground, Fraction(0), place, None, False, self.ground.end))
         part = self.placed.at(Fraction(n))
         value = exact(fix(part.expr, Fraction(n), self.ground))
         if value is None or value.denominator != 1:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from schedc.compiler import plan, resolved as rd
+from schedc.compiler import plan
+from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Ground
 from schedc.compiler.expressions import Expr
-from schedc.compiler.placing import Placed, Study
+from schedc.compiler.placed import Placed, Study
 from schedc.compiler.source import Span
 
 

@@ -6,6 +6,7 @@ every newline but those that end an item. A newline ends nothing
 - while a ( or [ is open,
 - behind a line that ends with an operator, `->`, `|`, `=`, `,` or `:`,
 - before a line that starts with `->`, `|`, an operator, `for` or `until`, in a definition also `ensures`,
+- before a `{`, for nothing else starts with one,
 - before a line that is indented deeper than the column of the item's first token.
 
 The words and signs found on the way also serve `mistakes.py`, which reads them where the grammar gave up.
@@ -145,6 +146,7 @@ def separate(tokens: Sequence[Token]) -> Items:
                 (previous.is_sign and previous.text in AFTER)
                 or token.column > column
                 or text in BEFORE
+                or text == "{"
                 or (token.kind == "word" and token.text in WORDS_BEFORE and not _is_bound(tokens, i))
                 or (token.text == "ensures" and head in DEFINING and not _is_bound(tokens, i))
             )

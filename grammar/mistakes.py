@@ -39,6 +39,8 @@ SYMBOLS = {
 """What the grammar's terminals are called."""
 
 HEADS = frozenset({"def", "curve", "modifier"})
+ITEMS = HEADS | {"param", "let", "use", "include", "group", "assert"}
+BOUND = frozenset({"lr", "weight_decay", "momentum", "eps", "alpha", "rho", "dampening"})
 BLOCKS = frozenset({"train", "batch", "init", "group"})
 
 
@@ -78,7 +80,7 @@ def _text(r: Reading) -> Diagnostic | None:
     here = r.here
     if here is None or here.kind != "text":
         return None
-    if not QUOTED.fullmatch(here.text.strip() and f" {here.text} ".strip()):
+    if not QUOTED.fullmatch(here.text):
         return say.unclosed_text(here.text[0], r.place(r.at))
     bad = BAD_ESCAPE.match(here.text)
     if bad is None:
@@ -163,7 +165,7 @@ def _foreign(r: Reading) -> Diagnostic | None:
         return say.foreign("- >", r.place(r.at - 1, r.at), "->", exact=True)
     if here.is_sign and here.text in FOREIGN:
         instead, exact = FOREIGN[here.text]
-        if instead == "->" and "EQ" in r.accepts and r.at == 1:
+        if instead == "->" and "EQ" in r.accepts and r.text(0) in BOUND:
             instead = "="
         return say.foreign(here.text, r.place(r.at), instead, exact)
     return None
@@ -218,8 +220,9 @@ def _head(r: Reading) -> Diagnostic | None:
         if "." in name and r.text(2) == "(":
             return say.dotted(name.rpartition(".")[2], r.place(1), "a definition")
         if r.text(2) == "(":
+            whole = f"{word} {name}{r.spaced(2, r.group_end(2))}"
             return say.definition(
-                "a name touches its parenthesis", r.place(1, 2), "a blank stands between them", f"{word} {name}("
+                "a blank stands between a name and its parenthesis", r.place(1, 2), "they touch", whole
             )
         if r.text(2) in ("=", "{", ""):
             return say.definition(
@@ -249,8 +252,10 @@ def _head(r: Reading) -> Diagnostic | None:
 
 
 def _binding(r: Reading) -> Diagnostic | None:
-    """A binding, a block or a rule with the wrong sign."""
+    """A binding, a block or a rule with the wrong sign, or something else in a block."""
     sign, first = r.text(r.at), r.text(0)
+    if r.enclosing and r.at == 1 and first in ITEMS and r.kind(1) in ("word", "text"):
+        return say.not_in_block(first, r.enclosing, r.place(0))
     if sign == "{" and r.text(r.at - 1) in ("=", ":") and r.at == 2 and first in BLOCKS:
         return say.binding(r.text(1), r.place(1), f"{first} {{", "a block")
     if sign == ":" and r.text(1) == ":" and first in BLOCKS and r.at == 1:

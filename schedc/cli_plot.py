@@ -59,7 +59,7 @@ def plot_command(
     from schedc.backends import plot
     from schedc.compiler.readings import UnknownClock
 
-    base = 1.0 if plans[0]._base is None else plans[0]._base
+    base = plans[0]._base
     try:
         if output is None:
             columns = width or min(shutil.get_terminal_size((100, 24)).columns, 160)

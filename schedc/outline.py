@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from fractions import Fraction
 from typing import Any
 
+from schedc.compiler import expressions as ex
 from schedc.compiler.source import Source, Span
 
-HIDDEN = ("span", "name_span", "word_span", "unit_span")
-"""Fields that say only where something was written."""
+HIDDEN = ("span", "name_span", "word_span", "unit_span", "tree", "program", "placed", "study")
+"""Fields that say only where something was written, or repeat what an earlier stage handed on."""
 MAX_LINES = 200_000
 """A longer outline is cut, and says so."""
 
@@ -40,6 +42,10 @@ def _flat(value: Any) -> str | None:
         return value.name
     if isinstance(value, tuple | list | Mapping | set | frozenset) and not value:
         return "none"
+    if isinstance(value, ex.Expr):
+        return json.dumps(ex.to_json(value), ensure_ascii=False)
+    if getattr(getattr(value, "module", value), "is_library", False) is True and hasattr(value, "name"):
+        return f"{type(value).__name__} {value.name} of the standard library"
     if isinstance(value, tuple | list):
         parts = [_flat(v) for v in value]
         short = ", ".join(p for p in parts if p is not None)
@@ -49,10 +55,18 @@ def _flat(value: Any) -> str | None:
 
 def _fields(value: Any) -> list[tuple[str, Any]] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in HIDDEN]
+        return [
+            (f.name, getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if _is_shown(f.name, getattr(value, f.name))
+        ]
     if hasattr(type(value), "model_fields"):
         return [(name, getattr(value, name)) for name in type(value).model_fields]
     return None
+
+
+def _is_shown(field: str, value: Any) -> bool:
+    return field not in HIDDEN and not callable(value)
 
 
 def _lines(value: Any, lead: str, indent: str, seen: dict[int, Any]) -> Iterator[str]:
@@ -85,4 +99,4 @@ def _lines(value: Any, lead: str, indent: str, seen: dict[int, Any]) -> Iterator
         for inner in value:
             yield from _lines(inner, "- ", indent + "  ", seen)
         return
-    yield f"{indent}{lead}{value}"
+    yield f"{indent}{lead}{type(value).__name__}"

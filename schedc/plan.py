@@ -210,7 +210,11 @@ class Plan(frozen.Plan):
             from schedc.backends.plot import figure
         except ModuleNotFoundError as error:
             raise needs("matplotlib", "plot", "Plan.plot")(error) from None
-        return figure([self, *others])
+        return figure([self, *others], base=self._base)
+
+    def __eq__(self, other: object) -> bool:
+        # What the compiler said is no part of what the plan is.
+        return isinstance(other, Plan) and self.__dict__ == other.__dict__ and self._base == other._base
 
     def __repr__(self) -> str:
         run = f", {self.run.updates} updates" if self.run else ""

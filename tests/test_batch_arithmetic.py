@@ -108,9 +108,7 @@ def test_counts_name_their_rounding() -> None:
     )
     assert ba.updates_per_epoch(1_281_167, 1024, drop_last=True).value == 1251
     assert ba.updates_per_epoch(1024, 256).rounding == "exact"
-    assert ba.samples_per_epoch(1000, 300, drop_last=True) == ba.Count(
-        900, "3 updates × 300; 100 are left out", "down"
-    )
+    assert ba.samples_per_epoch(1000, 300, drop_last=True) == ba.Count(900, "3 updates × 300; 100 are left out", "down")
     assert ba.updates_for_epochs(Fraction(5, 2), 10, 4).value == 8
     assert ba.updates_for_samples(1025, 256).value == 5
 

@@ -186,9 +186,7 @@ def small(world: int = 1, **options: Any) -> tuple[BatchPlan, UpdateSampler]:
 class TestTraining:
     def run(self, sampler: UpdateSampler, plan: BatchPlan, stop: int | None = None, **options: Any) -> list[list[int]]:
         loader = DataLoader(TensorDataset(torch.arange(30)), **plan.loader_kwargs(sampler), **options)
-        return [
-            [int(x) for (batch_,), _ in update for x in batch_] for update in islice(sampler.updates(loader), stop)
-        ]
+        return [[int(x) for (batch_,), _ in update for x in batch_] for update in islice(sampler.updates(loader), stop)]
 
     def test_the_run_ends_where_the_plan_ends(self) -> None:
         plan, sampler = small()

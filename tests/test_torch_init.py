@@ -10,15 +10,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import _StridedShard
+from torch.multiprocessing.spawn import spawn
 
 from schedc.backends import philox
 from schedc.backends.torch_init import InitError, initialize
@@ -90,7 +89,7 @@ class TestRules:
 
     def test_unmatched_parameters_and_buffers_stay(self) -> None:
         model = small()
-        model[1].running_mean.fill_(7)  # type: ignore[union-attr, operator]
+        model.get_buffer("1.running_mean").fill_(7)
         before = state(model)
         report = initialize(plan(rule("*.weight", "normal")), model)
         assert report.unmatched == ("0.bias", "1.bias", "2.bias")
@@ -103,10 +102,10 @@ class TestRules:
             (rule("*.wight", "normal"), r'`"\*\.wight"` in `init "\*\.wight"` matches no parameter: the nearest names'),
             (rule("Conv2d", "normal"), "matches no parameter: modules with parameters are"),
             (rule("1.bias", "normal", std=HE), "`fan_in` of a parameter of shape \\(5,\\) is not defined"),
-            (rule("0.bias", "orthogonal"), "can't initialise \"0.bias\": `orthogonal` needs at least 2 dimensions"),
+            (rule("0.bias", "orthogonal"), 'can\'t initialise "0.bias": `orthogonal` needs at least 2 dimensions'),
             (rule("0.weight", "dirac"), "`dirac` needs 3 to 5 dimensions, it has 2"),
             (rule("0.weight", "normal", std=-1), "`std` is -1, below 0"),
-            (rule("0.weight", "normal", std=over(1, ex.sub(FAN_IN, ex.num(7)))), "`std` is .* for its shape \\(5, 7\\)"),
+            (rule("0.weight", "normal", std=over(1, ex.sub(FAN_IN, ex.num(7)))), "`std` is inf for its shape"),
             (rule("0.weight", "uniform", low=2, high=1), "`low`, 2, is above `high`, 1"),
             (rule("0.weight", "trunc_normal", cutoff=0.001), "smallest is 0.01"),
             (rule("0.weight", "sparse", sparsity=2), "not between 0 and 1"),
@@ -129,7 +128,7 @@ class TestRules:
         with pytest.raises(InitError) as error:
             initialize(plan(rule("nothing", "normal"), rule("*", "orthogonal")), small())
         assert len(error.value.problems) == 1 + 4
-        assert "the rule `\"*\" : orthogonal` (a.sched:3)" in error.value.problems[1]
+        assert 'the rule `"*" : orthogonal` (a.sched:3)' in error.value.problems[1]
 
     def test_a_selector_of_a_union_that_matches_nothing_is_noted(self) -> None:
         report = initialize(plan(rule("Linear, Conv2d", "normal"), rule("BatchNorm1d", "constant", value=1)), small())
@@ -139,7 +138,7 @@ class TestRules:
     def test_captures_are_read(self) -> None:
         model = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
         initialize(plan(rule("{i}.*", "constant", value=ex.add(ex.Var("capture:i"), ex.ONE))), model)
-        assert [float(layer.bias[0]) for layer in model] == [1, 2, 3]  # type: ignore[index, union-attr]
+        assert [float(b) for b in (model.get_parameter(f"{i}.bias")[0] for i in range(3))] == [1, 2, 3]
 
     def test_integers_are_refused(self) -> None:
         model = nn.Module()
@@ -198,7 +197,7 @@ class TestFans:
         report = initialize(plan(rule("*", "uniform", low=ex.op("neg", limit), high=limit)), model)
         # What torch does by itself: ±1/√288.
         assert report["bias"].declared_std == pytest.approx(1 / math.sqrt(288 * 3))
-        assert float(model.bias.detach().abs().max()) < 1 / math.sqrt(288)  # type: ignore[union-attr]
+        assert float(model.get_parameter("bias").detach().abs().max()) < 1 / math.sqrt(288)
 
 
 def is_drawn(model: nn.Module, name: str, law: philox.Law, seed: int = 0) -> None:
@@ -226,7 +225,8 @@ class TestBits:
         is_drawn(model, "bias", law, 4)
         w = report["weight"]
         values = model.weight.detach().double().numpy()
-        assert (w.mean, w.std) == (pytest.approx(values.mean(), abs=1e-12), pytest.approx(values.std()))
+        assert w.mean == pytest.approx(values.mean(), abs=1e-12)
+        assert w.std == pytest.approx(values.std())
         assert w.std == pytest.approx(w.declared_std, rel=0.01)
 
     def test_the_order_of_building_does_not_matter(self) -> None:
@@ -237,16 +237,16 @@ class TestBits:
             torch.rand(3)
             initialize(NORMAL, model)
         assert all(torch.equal(v, second.state_dict()[n]) for n, v in first.state_dict().items())
-        assert not torch.equal(first["a"].weight, first["b"].weight)
+        assert not torch.equal(first.get_parameter("a.weight"), first.get_parameter("b.weight"))
 
     def test_the_seed_matters(self) -> None:
         a, b = small(), small()
         initialize(NORMAL, a, seed=0)
         initialize(NORMAL, b, seed=1)
-        assert not torch.equal(a[0].weight, b[0].weight)  # type: ignore[arg-type]
+        assert not torch.equal(a.get_parameter("0.weight"), b.get_parameter("0.weight"))
 
     def test_memory_layout_does_not_matter(self) -> None:
-        model = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
+        model = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert not model.weight.is_contiguous()
         initialize(NORMAL, model)
         is_drawn(model, "weight", philox.normal(0, 0.02))
@@ -264,10 +264,11 @@ class TestBits:
         wrapped = torch.compile(small(), backend="eager")
         report = initialize(NORMAL, wrapped)  # type: ignore[arg-type]
         assert report.written[0].name == "0.weight"
-        assert torch.equal(wrapped.get_parameter("_orig_mod.0.weight"), model[0].weight)  # type: ignore[attr-defined, arg-type]
+        weight = model.get_parameter("0.weight")
+        assert torch.equal(dict(wrapped.named_parameters())["_orig_mod.0.weight"], weight)  # type: ignore[attr-defined]
         parallel = nn.DataParallel(small())
         initialize(NORMAL, parallel)
-        assert torch.equal(parallel.module[0].weight, model[0].weight)
+        assert torch.equal(parallel.get_parameter("module.0.weight"), weight)
 
     def test_gradients_go_on_as_before(self) -> None:
         model = small()
@@ -461,11 +462,10 @@ class TestShards:
             expected = distribute_tensor(full, mesh, placements, src_data_rank=None).to_local()
             part = distribute_tensor(torch.full(shape, -9.0), mesh, placements, src_data_rank=None)
             model = nn.Module()
-            model.register_parameter("w", nn.Parameter(part))
+            # Not as an nn.Parameter: making one is an operation, whose cached result is of the rank that was first.
+            model._parameters["w"] = part  # type: ignore[assignment]
             report = initialize(plan(written), model)
-            param = model.get_parameter("w")
-            assert isinstance(param, DTensor)
-            assert torch.equal(param.to_local(), expected)
+            assert torch.equal(part.to_local(), expected)
             assert report["w"].shape == shape
             if expected.numel():
                 assert report["w"].mean == pytest.approx(float(expected.double().mean()), abs=1e-12)
@@ -514,7 +514,7 @@ def _fsdp(rank: int, store: str, out: str) -> None:
 @pytest.mark.slow
 def test_fsdp2_from_the_meta_device_on_two_processes(tmp_path: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    mp.spawn(_fsdp, args=(str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)  # type: ignore[no-untyped-call]
+    spawn(_fsdp, args=(str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)  # type: ignore[no-untyped-call]
     found = torch.load(tmp_path / "out")
     single = nn.Sequential(nn.Linear(33, 17), nn.Linear(17, 5))
     initialize(plan(rule("*", "normal", std=HE), rule("1.weight", "orthogonal")), single)
@@ -545,4 +545,4 @@ def test_a_copy_of_the_model_gets_the_same() -> None:
     other = copy.deepcopy(model)
     initialize(NORMAL, model)
     initialize(NORMAL, other)
-    assert np.array_equal(model[0].weight.detach().numpy(), other[0].weight.detach().numpy())  # type: ignore[operator, union-attr]
+    assert all(torch.equal(v, other.state_dict()[n]) for n, v in model.state_dict().items())
