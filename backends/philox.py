@@ -107,28 +107,29 @@ def words(k: Key, start: int, stop: int, stream: int = 0, device: torch.device |
     return _blocks(k, blocks, end, stream).reshape(-1)[start - 4 * first : stop - 4 * first]
 
 
-def words_in_runs(k: Key, starts: IntArray, length: int, stream: int = 0) -> IntArray:
-    """The words of the elements s … s + length - 1 for each s in `starts`, as one row each."""
+def words_in_runs(
+    k: Key, starts: np.ndarray, length: int, stream: int = 0, device: torch.device | str | None = None
+) -> IntArray:
+    """The words of the elements s … s + length - 1 for each s in `starts`, as one row each; see `words`."""
     if len(starts) == 1:
-        device = None if isinstance(starts, np.ndarray) else starts.device
         return words(k, int(starts[0]), int(starts[0]) + length, stream, device).reshape(1, length)
     offsets = starts & 3
-    first_offset = int(offsets[0])
-    even = bool((offsets == first_offset).all())
-    count = ((first_offset if even else 3) + length + 3) >> 2
-    is_numpy = isinstance(starts, np.ndarray)
-    if is_numpy:
-        along: IntArray = np.arange(max(count, length), dtype=np.int64)
-    else:
+    first = int(offsets[0])
+    even = bool((offsets == first).all())
+    count = ((first if even else 3) + length + 3) >> 2
+    blocks: IntArray = (starts >> 2)[:, None] + np.arange(count)
+    last = int(blocks.max())
+    if device is not None:
         import torch
 
-        along = torch.arange(max(count, length), dtype=torch.int64, device=starts.device)
-    blocks = (starts >> 2)[:, None] + along[None, :count]
-    rows = _blocks(k, blocks, int(blocks.max()), stream).reshape(len(starts), 4 * count)
+        blocks = torch.from_numpy(blocks).to(device)
+    rows = _blocks(k, blocks, last, stream).reshape(len(starts), 4 * count)
     if even:
-        return rows[:, first_offset : first_offset + length]
-    columns = offsets[:, None] + along[None, :length]
-    return np.take_along_axis(rows, columns, axis=1) if is_numpy else rows.gather(1, columns)
+        return rows[:, first : first + length]
+    columns = offsets[:, None] + np.arange(length)
+    if isinstance(rows, np.ndarray):
+        return np.take_along_axis(rows, columns, axis=1)
+    return rows.gather(1, torch.from_numpy(columns).to(device))
 
 
 def shares(indices: np.ndarray, count: int) -> list[np.ndarray]:

@@ -60,7 +60,7 @@ def shown_updates(plans: Sequence[Plan]) -> int:
         if plan.run is not None:
             longest = max(longest, plan.run.updates)
             continue
-        starts = [s.start for b in _bindings(plan) for s in b.curve.segments]
+        starts = [s.start for b in _bindings(plan) for s in b.curve.segments if s.end is None]
         ends = [s.end for b in _bindings(plan) for s in b.curve.segments if s.end is not None]
         # A little beyond the end shows what is held.
         longest = max(longest, math.ceil(max(ends, default=0) * 21 / 20), math.ceil(2 * max(starts, default=0)))
@@ -240,9 +240,7 @@ def _is_flat(panel: Panel) -> bool:
 def _dress(ax: Axes, panel: Panel, count: int) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    low = min((float(np.nanmin(line.values)) for line in panel.lines if len(line.values)), default=0.0)
-    high = max((float(np.nanmax(line.values)) for line in panel.lines if len(line.values)), default=1.0)
-    low = min(low, 0.0) if low < 0.5 * high or low == high else low
+    low, high = _range(panel)
     room = (high - low) or abs(high) or 1.0
     labelled = [stage for stage in panel.stages if stage[1] and not _is_flat(panel)]
     marked = panel.stages if len(panel.stages) <= MAX_LABELS else []
@@ -347,7 +345,7 @@ def terminal(
     count = updates or shown_updates(plans)
     drawn = panels(plans, count, base, names)
     clock = own_clock(plans[0])
-    out: list[str] = []
+    out: list[str] = [] if drawn else ["nothing is bound"]
     for i, panel in enumerate(drawn):
         fig = plotext.figure
         fig.clear()
@@ -374,15 +372,19 @@ def terminal(
 
 def _range(panel: Panel) -> tuple[float, float]:
     got = np.concatenate([line.values for line in panel.lines]) if panel.lines else np.zeros(1)
-    low, high = float(got.min(initial=np.inf)), float(got.max(initial=-np.inf))
+    got = got[np.isfinite(got)]
+    if not len(got):
+        return 0.0, 1.0
+    low, high = float(got.min()), float(got.max())
     low = min(low, 0.0) if low < 0.5 * high or low == high else low
     return (low, high) if high > low else (low, low + 1.0)
 
 
 def _terminal_axes(fig: Any, panel: Panel, plan: Plan, clock: str | None, count: int, low: float, high: float) -> None:
+    levels = 2 if _is_flat(panel) else 4
     ticks = nice_ticks(count - 1)
     fig.ruler("x", 0).lim(0, max(1, count - 1)).ticks(ticks, [short(t) for t in ticks])
-    marks = [m for m in nice_ticks(high, 4) if m >= low] if low >= 0 else [low, 0.0, high]
+    marks = [m for m in nice_ticks(high, levels) if m >= low] if low >= 0 else [low, 0.0, high]
     fig.ruler("y", 0).lim(low, high).ticks(marks, [level(m) for m in marks])
     if clock is not None:
         at = np.unique(np.linspace(0, count, 501).astype(np.int64))
@@ -394,7 +396,9 @@ def _terminal_axes(fig: Any, panel: Panel, plan: Plan, clock: str | None, count:
 
 def _heading(panel: Panel, plans: Sequence[Plan], colour: bool) -> str:
     head = panel.name + (f" ({panel.unit})" if panel.unit else "")
-    stages = " -> ".join(words for _, words in panel.stages[:8] if words)
-    if stages:
-        return f"{head}:  {stages}"
+    words = [words for _, words in panel.stages if words]
+    if words:
+        # Of what repeats, one cycle.
+        shown = list(dict.fromkeys(words))[:8]
+        return f"{head}:  {' -> '.join(shown)}" + (" …" if len(words) > len(shown) else "")
     return f"{head}:  " + ", ".join(line.label for line in panel.lines) if len(plans) > 1 else head

@@ -92,6 +92,10 @@ def _power(a: Number, b: Number) -> Number:
     if isinstance(b, Fraction) and b.denominator == 1:
         if isinstance(a, Fraction) and abs(b) * (a.numerator.bit_length() + a.denominator.bit_length()) < 20_000:
             return a ** int(b)
+        if a == 0:
+            return Fraction(0)
+        if abs(b * mp.ln(abs(_real(a)))) > 10**9:
+            raise Undefined("a power beyond all bounds")
         return mp.power(_real(a), int(b))
     if a < 0:
         raise Undefined("a fractional power of a negative number")
@@ -136,6 +140,8 @@ def position(clocks: Clocks, clock: str, value: Fraction) -> Fraction:
     """Where the clock shows the value: the update in progress by bisection, then along its straight line."""
     if clock == "steps":
         return value
+    if abs(value) > 10**30:
+        raise Undefined("a clock reading beyond all bounds")
     low, high = 0, 1
     while reading(clocks, clock, Fraction(high)) <= value:
         low, high = high, 2 * high
@@ -257,7 +263,7 @@ def _rational(x: Number) -> Fraction:
     if isinstance(x, Fraction):
         return x
     sign, mantissa, exponent, _ = x._mpf_
-    if not mp.isfinite(x) or abs(exponent) > 10_000:
+    if not mp.isfinite(x) or exponent > 1_000_000:
         raise Undefined("a clock reading beyond all bounds")
     return (-1) ** sign * Fraction(int(mantissa)) * Fraction(2) ** exponent
 

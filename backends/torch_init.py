@@ -274,6 +274,7 @@ def _job(target: _Target, index: int, rule: InitRule, captures: selectors.Captur
         )
     job = _Job(target, index, rule.label or rule.kind, mine, rule.kind, args, split, bool(options.get("correct", True)))
     _check(job)
+    _local(target)
     return job
 
 
@@ -507,10 +508,8 @@ def _draw(
     size = CHUNK if on_cpu else DEVICE_CHUNK
 
     def fill(at: int, run_starts: np.ndarray, count: int) -> torch.Tensor | None:
-        if on_cpu:
-            values = torch.from_numpy(law.values(philox.words_in_runs(k, run_starts, count)))
-        else:
-            values = law.values(philox.words_in_runs(k, torch.from_numpy(run_starts).to(local.device), count))
+        values = law.values(philox.words_in_runs(k, run_starts, count, device=None if on_cpu else local.device))
+        values = torch.from_numpy(values) if on_cpu else values
         piece = flat[at : at + len(run_starts) * count]
         piece.copy_(_narrowed(values.reshape(-1), local.dtype))
         return _moments(piece, mean) if measure else None
@@ -547,7 +546,7 @@ def _summary(moments: list[torch.Tensor], count: int, shift: float) -> tuple[flo
 
 
 def _local(target: _Target) -> tuple[torch.Tensor, list[np.ndarray | None]]:
-    """The part of the parameter that is here, and its indices along each dimension; None: all of them."""
+    """The part of the parameter that is here, and its indices along each dimension; None: all. Raises _Unfit."""
     param: Any = target.param
     parts: list[np.ndarray | None] = [None] * param.ndim
     if not hasattr(param, "placements"):
@@ -558,12 +557,12 @@ def _local(target: _Target) -> tuple[torch.Tensor, list[np.ndarray | None]]:
         return local, [np.arange(0) for _ in parts]  # The process is outside the mesh.
     for dim, placement in enumerate(param.placements):
         if placement.is_partial():
-            raise InitError([f'"{target.name}" is a partial sum over processes, which can\'t be written'])
+            raise _Unfit("it is a partial sum over processes")
         if not placement.is_replicate():
             at = placement.dim % param.ndim
             held = parts[at] if parts[at] is not None else np.arange(param.shape[at])
             blocks = philox.shares(held, int(getattr(placement, "split_factor", 1)))
             parts[at] = np.concatenate([philox.shares(b, mesh.size(dim))[here[dim]] for b in blocks])
     if tuple(local.shape) != tuple(n if p is None else len(p) for n, p in zip(param.shape, parts, strict=True)):
-        raise InitError([f'"{target.name}" is sharded in a way that is not known here: {param.placements}'])
+        raise _Unfit(f"it is sharded in a way that is not known here: {param.placements}")
     return local, parts

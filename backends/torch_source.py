@@ -41,7 +41,7 @@ def emit(plan: Plan, *, standalone: bool = True) -> str:
     parts += [*plateaus, values, *([AGREED.strip()] if plan.feedback else []), FUNCTIONS.strip()]
     if plan.groups:
         parts.append(_param_groups(plan))
-    parts.append(_schedule(plan, observe))
+    parts.append(_schedule(plan, observe, curves.raises))
     if curves.raises and standalone:
         parts.insert(0, 'class ScheduleEnded(RuntimeError):\n    """Training went on into a stage that is an error."""')
     imports = [*curves.imports(), "import warnings", "import weakref"]
@@ -373,7 +373,7 @@ def _binding_of(f: Feedback, plan: Plan) -> tuple[str, int | None]:
     return "lr", None
 
 
-def _schedule(plan: Plan, observe: str) -> str:
+def _schedule(plan: Plan, observe: str, raises: bool) -> str:
     """The scheduler class."""
     metrics = list(dict.fromkeys(f.metric for f in plan.feedback))
     factors = ", ".join(f"self.plateaus[{f.index}].factor" for f in plan.feedback)
@@ -385,7 +385,7 @@ def _schedule(plan: Plan, observe: str) -> str:
     if metrics:
         text = text.replace("        self._kinds = []\n", "        self._kinds = []\n        self._nan_in = set()\n", 1)
         text = text.replace("    def get_lr(self):", OBSERVE.strip("\n") + "\n\n    def get_lr(self):")
-    holds = {"rules": bool(plan.groups), "feedback": bool(metrics), "run": plan.run is not None}
+    holds = {"rules": bool(plan.groups), "feedback": bool(metrics), "run": raises and plan.run is not None}
     holds |= {"onemetric": len(metrics) == 1, "manymetrics": len(metrics) > 1}
     drop = {mark if not held else f"no{mark}" for mark, held in holds.items()}
     lines = []

@@ -1,7 +1,8 @@
 """What is the same in every file that `torch_source` writes, as text.
 
 A line that ends in `#: mark` stands only where the mark holds: `rules` and `norules`, whether the schedule has group
-rules; `feedback` and `nofeedback`, whether it has a plateau; `run`, whether it declares its length.
+rules; `feedback` and `nofeedback`, whether it has a plateau (`onemetric`, `manymetrics`); `run`, whether it has both a
+declared length and an `error` stage.
 """
 
 TAKEN = """
@@ -126,7 +127,7 @@ class Schedule(LRScheduler):
     def _go_to(self, n):
         try:  #: run
             values = self._values(n)  # First of all: this may raise, and then nothing has changed.  #: run
-        except RuntimeError:  #: run
+        except ScheduleEnded:  #: run
             if n != @RUN@:  #: run
                 raise  #: run
             values = None  # The run is over, and no update will use what comes after it.  #: run

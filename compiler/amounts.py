@@ -287,6 +287,12 @@ def _apply(node: rd.Apply, env: Env, frame: Frame) -> Expr:
     if name in ("passed", "pick", "product"):
         values = [_item(a, where, frame) for a, where in items(args[0], env)]
         return ex.op(name, number(args[1], env, frame), *values) if values else ex.ZERO if name == "passed" else ex.ONE
+    if name in ("eq", "ne") and isinstance(args[0], rd.FormalRef) and type_of(args[1]) == "none":
+        return ex.num(int(is_none(args[0].name, env) == (name == "eq")))
+    if name in ("eq", "ne") and "none" in map(type_of, args):
+        given = next((a for a in args if type_of(a) != "none"), None)
+        missing = given is None or (isinstance(given, rd.FormalRef) and is_none(given.name, env))
+        return ex.num(int(missing == (name == "eq")))
     if name in ("eq", "ne") and type_of(args[0]) in ("word", "text", "flag"):
         same = word(args[0], env) == word(args[1], env)
         return ex.num(int(same == (name == "eq")))
@@ -550,7 +556,7 @@ def check_bounds(definition: rd.Definition, env: Env, frame: Frame) -> None:
     """Every argument within its parameter's bounds; raises Stop for the first that is not."""
     for formal in definition.formals:
         found = formal_argument(formal.name, env)
-        if isinstance(found, tuple) and formal.type.kind in ("number", "count", "duration", "level"):
+        if isinstance(found, tuple) and formal.type.kind in ("number", "count", "duration", "level") and not is_none(formal.name, env):
             check_value(formal.name, formal.type, *found, env, frame, formal.span)
 
 

@@ -141,21 +141,21 @@ class Rationals:
     @staticmethod
     def _kept(x: Any, up: bool) -> Any:
         if isinstance(x, float):
-            return x if not math.isnan(x) else INF if up else -INF
+            return Fraction(x) if math.isfinite(x) else x if not math.isnan(x) else INF if up else -INF
         bits = x.numerator.bit_length() + x.denominator.bit_length()
         return x if bits <= EXACT_BITS else Rationals.number(Floats.number(x, up), up)
 
     @staticmethod
     def add(a: Any, b: Any, up: bool) -> Any:
-        return Rationals._kept(a + b, up)
+        return Rationals._kept(Rationals.number(a, up) + Rationals.number(b, up), up)
 
     @staticmethod
     def mul(a: Any, b: Any, up: bool) -> Any:
-        return Rationals._kept(a * b, up) if a and b else Fraction(0)
+        return Rationals._kept(Rationals.number(a, up) * Rationals.number(b, up), up) if a and b else Fraction(0)
 
     @staticmethod
     def div(a: Any, b: Any, up: bool) -> Any:
-        return Rationals._kept(a / b, up)
+        return Rationals._kept(Rationals.number(a, up) / Rationals.number(b, up), up)
 
     @staticmethod
     def call(function: Callable[[float], float], x: Any, up: bool) -> Any:
@@ -254,7 +254,7 @@ def _corner(k: Kernel, x: Any, y: Any) -> Interval:
 def _abs(a: Interval) -> Interval:
     if a.lo >= 0:
         return a
-    return _neg(a) if a.hi <= 0 else Interval(a.lo * 0, max(-a.lo, a.hi), a.maybe_undefined)
+    return _neg(a) if a.hi <= 0 else Interval(0.0, max(-a.lo, a.hi), a.maybe_undefined)
 
 
 def _integers(a: Interval, down: Callable[[Any], int]) -> Interval:
@@ -356,9 +356,7 @@ def _compare(name: str, a: Interval, b: Interval) -> Interval:
     else:
         yes = a.hi < b.lo if name == "lt" else a.hi <= b.lo
         no = a.lo >= b.hi if name == "lt" else a.lo > b.hi
-    zero = a.lo * 0 if _is_finite(a.lo) else 0.0
-    faulty = a.maybe_undefined or b.maybe_undefined
-    return Interval(zero + 1 if yes else zero, zero if no else zero + 1, faulty)
+    return Interval(float(yes), float(not no), a.maybe_undefined or b.maybe_undefined)
 
 
 def _span(a: Interval, last: int) -> tuple[int, int]:

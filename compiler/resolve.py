@@ -232,9 +232,11 @@ class Names:
         return self.fits(node, rd.Type("duration"), name.strip("`"))
 
     def apply(self, name: str, args: tuple[rd.Expr, ...], span: Span) -> rd.Expr:
+        if name in ("eq", "ne") and type_of(args[1]) == "none" and isinstance(args[0], rd.FormalRef):
+            return rd.Apply(span, name, args)
         for a in args:
             kind = type_of(a)
-            comparing = name in ("eq", "ne") and kind in ("word", "text", "flag")
+            comparing = name in ("eq", "ne") and kind in ("word", "text", "flag", "none")
             if kind in ("text", "flag", "word", "list", "curve", "none") and not comparing and not (name == "if" and kind == "flag" and a is args[0]):
                 return self.bad(say.not_a_number("arithmetic" if name in BINARY.values() or name == "neg" else f"`{name}`", kind, a.span))
         return rd.Apply(span, name, args)
@@ -324,13 +326,16 @@ class Names:
         known = self.known("stages") | (set() if tree.short else {"choose", "len", *FUNCTIONS})
         return self.bad(say.unknown_name(name.text, "stage" if tree.short else "stage or function", name.span, known))
 
-    def function(self, tree: syntax.Call, scope: Scope) -> rd.Expr:
+    def function(self, tree: syntax.Call, scope: Scope, words: rd.Type | None = None) -> rd.Expr:
+        """A function applied; the values of a `choose` are words where a word is expected."""
         name, span, args = tree.name.text, tree.span, tree.args
         if name == "choose":
             if not args or args[0].name or not all(a.name for a in args[1:]):
                 return self.bad(say.missing_argument("choose", "word", "a word, then one value for each of its words", span))
             word = self.expression(args[0].value, scope)
-            branches = {a.name or "": self.expression(a.value, scope) for a in args[1:]}
+            branches = {
+                a.name or "": self.value(a.value, words, "choose", scope) if words else self.expression(a.value, scope) for a in args[1:]
+            }
             if isinstance(word, rd.FormalRef) and word.type.kind == "word":
                 for a in args[1:]:
                     if a.name not in word.type.words:
@@ -426,6 +431,8 @@ class Names:
             return rd.CurveRef(tree.span, curve.prepare())
         if type_.kind == "word" and (word := _word(tree)) is not None and not (isinstance(tree, syntax.Name) and tree.text in scope.formals):
             return rd.Word(tree.span, word) if word in type_.words else self.bad(say.unknown_word(name, word, type_.words, tree.span))
+        if type_.kind == "word" and isinstance(tree, syntax.Call) and tree.name.text == "choose" and not tree.short:
+            return self.function(tree, scope, type_)
         if type_.kind == "text" and isinstance(tree, syntax.Name) and tree.text not in scope.formals and self.lets.get(tree.text) is None:
             return self.bad(say.wrong_type(name, "text", "word", tree.span, f'write `{name}="{tree.text}"`'))
         return self.fits(self.expression(tree, scope), type_, name)

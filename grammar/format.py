@@ -358,7 +358,7 @@ class _Printer:
         return self._value(_head(node), indent, comments)
 
     def _value(self, head: _Head, indent: str, comments: Comments, ensures: Sequence[syntax.Expr] = ()) -> _Rendered:
-        """An item that ends with an expression. A chain is broken where it is too long or has comments between its stages."""
+        """An item that ends with an expression. A chain is broken if it is long or has comments between its stages."""
         first, inner = indent + head.text, indent + INDENT
         if head.value is None:
             return self._loose([first], comments)
@@ -396,7 +396,7 @@ class _Printer:
         return self._loose(lines, [*loose, *comments[at:]])
 
     def _loose(self, lines: list[str], comments: Comments) -> _Rendered:
-        """Comments inside an expression go above its item. There `##` would make a doc comment of them: one `#` goes."""
+        """Comments inside an expression go above its item. There `##` would make a doc comment of one: a `#` goes."""
         return _Rendered(lines, [DOC.sub("#", c.text) for c in comments])
 
     def _formula(self, node: syntax.Def, indent: str, comments: Comments) -> _Rendered:

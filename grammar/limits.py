@@ -7,7 +7,7 @@ from typing import Final
 MAX_BYTES: Final = 1 << 20
 """Size of one source, in UTF-8."""
 
-MAX_TOKENS: Final = 200_000
+MAX_TOKENS: Final = 100_000
 """Words and signs in one source."""
 
 MAX_ITEMS: Final = 10_000

@@ -84,7 +84,7 @@ class Negate(Node):
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
-    """A number or quantity. `value` has the suffix applied (`10k` is 10000) but not `%`; `unit` is one of UNITS or None."""
+    """A number or quantity. `value` has the suffix applied (`10k` is 10000) but not `%`; `unit` is of UNITS or None."""
 
     value: Fraction
     unit: str | None
@@ -298,7 +298,7 @@ class Let(Node):
 
 @dataclass(frozen=True, slots=True)
 class Selector(Node):
-    """One selector: `kind` is "glob" (`text`), "type" (`text`: `Linear` or `Linear.weight`) or "ndim" (`op`, `number`)."""
+    """One selector: `kind` is "glob" (`text`), "type" (`text`: `Linear`, `Linear.weight`) or "ndim" (`op`, `number`)."""
 
     kind: str
     text: str

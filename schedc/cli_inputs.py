@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,8 @@ class Request:
         if path is not None and path.suffix == ".json":
             try:
                 return read(source.text, base=None if self.base is None else _float(self.base)), ()
+            except json.JSONDecodeError as error:
+                raise click.UsageError(f"{source.name}:{error.lineno}:{error.colno}: this is no JSON") from None
             except ValueError as error:
                 raise click.UsageError(f"{source.name}: {str(error).splitlines()[0]}") from None
         from schedc.compiler.pipeline import compile_source

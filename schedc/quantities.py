@@ -10,6 +10,8 @@ from fractions import Fraction
 from schedc.compiler.plan import Plan
 
 UNITS = ("steps", "epochs", "samples", "tokens")
+LAST = 2**62
+"""Updates beyond it are refused: 64 bits do not hold what is computed of them."""
 MAX_PLACES = 1_000_000
 """More places at once are refused: the table would not be read."""
 
@@ -67,12 +69,19 @@ def places(text: str, plan: Plan) -> list[int]:
 
 def update_at(place: Quantity, plan: Plan) -> int:
     """The update in progress at a place of the run. Raises ValueError where the plan does not tell."""
+    found = _update_at(place, plan)
+    if found > LAST:
+        raise ValueError(f"updates are counted up to {LAST}")
+    return found
+
+
+def _update_at(place: Quantity, plan: Plan) -> int:
     if place.value < 0:
         raise ValueError("updates are counted from 0")
     if place.unit == "%":
         if plan.run is None:
             raise ValueError("`%` needs a run: give its length, as in --length '90 epochs'")
-        return update_at(Quantity(place.value * plan.run.length / 100, plan.run.clock), plan)
+        return _update_at(Quantity(place.value * plan.run.length / 100, plan.run.clock), plan)
     if place.unit in (None, "steps"):
         if place.unit is None and place.value.denominator != 1:
             raise ValueError(f"{float(place.value)} is no update; updates are whole numbers")

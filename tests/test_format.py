@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +17,11 @@ from schedc.grammar.format import WIDTH, expression_text, format_program, format
 from schedc.grammar.parse import parse
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted(p for folder in ("stdlib", "examples", "tests") for p in (ROOT / folder).rglob("*.sched") if "build" not in p.parts)
+FILES = sorted(
+    p for folder in ("stdlib", "examples", "tests") for p in (ROOT / folder).rglob("*.sched") if "build" not in p.parts
+)
 
-DEEPSEEK = '''\
+DEEPSEEK = """\
 ## DeepSeek-V3 pre-training, section 4.2 of its report.
 
 param peak = 2.2e-4   # the peak
@@ -55,9 +59,9 @@ init {
 
 assert max(lr) <= 1e-3
 assert lr(5T tokens) == 2.2e-4 implies lr of 'a"b' < 3
-'''
+"""
 
-DEFINITIONS = '''\
+DEFINITIONS = """\
 #!/usr/bin/env schedc
 ## Not the file's.
 def inverse_time(gamma: number > 0) = start / (1 + gamma * t)
@@ -86,9 +90,21 @@ a; -b # minus
   # c
 ; -c
 include recipes.gpt3(peak=1e-4); use 'x.sched'(a=3) as x
-'''
+"""
 
-TEXTS = ["", "\n", "# only\n\n\n# comments", "## doc", "a", "a;b", "a; -b", "-a", "{}".join(["train ", "\n"]), DEEPSEEK, DEFINITIONS]
+TEXTS = [
+    "",
+    "\n",
+    "# only\n\n\n# comments",
+    "## doc",
+    "a",
+    "a;b",
+    "a; -b",
+    "-a",
+    "{}".join(["train ", "\n"]),
+    DEEPSEEK,
+    DEFINITIONS,
+]
 
 
 def tree(text: str) -> syntax.Program:
@@ -124,7 +140,9 @@ def test_laws(text: str) -> None:
 
 
 def test_layout() -> None:
-    assert format_program(tree(DEEPSEEK)) == '''\
+    assert (
+        format_program(tree(DEEPSEEK))
+        == """\
 ## DeepSeek-V3 pre-training, section 4.2 of its report.
 
 param peak = 2.2e-4  # the peak
@@ -163,11 +181,14 @@ init {
 
 assert max(lr) <= 1e-3
 assert lr(5T tokens) == 2.2e-4 implies lr of "a\\"b" < 3
-'''
+"""
+    )
 
 
 def test_layout_of_definitions() -> None:
-    assert format_program(tree(DEFINITIONS)) == '''\
+    assert (
+        format_program(tree(DEFINITIONS))
+        == """\
 #!/usr/bin/env schedc
 ## Not the file's.
 def inverse_time(gamma: number > 0) = start / (1 + gamma * t)
@@ -213,7 +234,8 @@ a;
 -c
 include recipes.gpt3(peak=1e-4)
 use "x.sched"(a=3) as x
-'''
+"""
+    )
 
 
 def test_long_formula_stands_below_its_head() -> None:
@@ -257,25 +279,49 @@ def test_parentheses_are_put_in_where_a_tree_lacks_them() -> None:
     chain = syntax.Chain(NOWHERE, (a, b))
     assert expression_text(syntax.Binary(NOWHERE, chain, "*", syntax.Negate(NOWHERE, a))) == "(a -> b) * -a"
     assert expression_text(syntax.Binary(NOWHERE, syntax.Negate(NOWHERE, a), "^", b)) == "(-a)^b"
-    short = syntax.Call(NOWHERE, a, (syntax.Arg(NOWHERE, None, chain, None), syntax.Arg(NOWHERE, "to", syntax.Negate(NOWHERE, b), None)), short=True)
+    short = syntax.Call(
+        NOWHERE,
+        a,
+        (syntax.Arg(NOWHERE, None, chain, None), syntax.Arg(NOWHERE, "to", syntax.Negate(NOWHERE, b), None)),
+        short=True,
+    )
     assert expression_text(short) == "a (a -> b) to=(-b)"
 
 
 # Trees nobody would write, and the texts they have.
 
 NOWHERE = Span(Source("made", ""), 0, 0)
-NUMBERS = ["0.1", "1e-4", "1_281_167", "300B", "10k", "2Mi", "5%", "14.8T tokens", "1 step", "500 steps", "3 epochs", ".5", "1.", "0"]
+NUMBERS = [
+    "0.1",
+    "1e-4",
+    "1_281_167",
+    "300B",
+    "10k",
+    "2Mi",
+    "5%",
+    "14.8T tokens",
+    "1 step",
+    "500 steps",
+    "3 epochs",
+    ".5",
+    "1.",
+    "0",
+]
 
 words = st.sampled_from(["a", "b", "cosine", "batch", "lr", "for_", "T", "start", "to", "at", "percent", "x1"])
 names = st.builds(lambda parts: syntax.Name(NOWHERE, tuple(parts)), st.lists(words, min_size=1, max_size=2))
-numbers = st.sampled_from([item.value for text in NUMBERS for item in tree(text).items if isinstance(item, syntax.Bare)])
+numbers = st.sampled_from(
+    [item.value for text in NUMBERS for item in tree(text).items if isinstance(item, syntax.Bare)]
+)
 texts = st.builds(lambda value: syntax.Text(NOWHERE, value), st.text(alphabet="ab*.{}\"'\\#; -é", max_size=6))
 
 
 def operands(inner: st.SearchStrategy[syntax.Expr]) -> st.SearchStrategy[syntax.Expr]:
     """Every kind of expression around `inner`; the printer puts in what parentheses are needed."""
     args = st.lists(
-        st.builds(lambda name, value: syntax.Arg(NOWHERE, name, value, None), st.none() | words, inner), min_size=1, max_size=3
+        st.builds(lambda name, value: syntax.Arg(NOWHERE, name, value, None), st.none() | words, inner),
+        min_size=1,
+        max_size=3,
     ).map(tuple)
     calls = st.builds(lambda n, a, short: syntax.Call(NOWHERE, n, a, short), names, args, st.booleans())
     units = st.sampled_from([None, "steps", "epochs", "%"])
@@ -283,9 +329,16 @@ def operands(inner: st.SearchStrategy[syntax.Expr]) -> st.SearchStrategy[syntax.
         st.builds(lambda e: syntax.Paren(NOWHERE, e), inner),
         st.builds(lambda e: syntax.Negate(NOWHERE, e), inner),
         st.builds(lambda a, op, b: syntax.Binary(NOWHERE, a, op, b), inner, st.sampled_from("+-*/^"), inner),
-        st.builds(lambda a, op, b: syntax.Compare(NOWHERE, a, op, b), inner, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), inner),
+        st.builds(
+            lambda a, op, b: syntax.Compare(NOWHERE, a, op, b),
+            inner,
+            st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
+            inner,
+        ),
         st.builds(lambda es: syntax.Chain(NOWHERE, tuple(es)), st.lists(inner, min_size=2, max_size=4)),
-        st.builds(lambda a, w, b: syntax.Timed(NOWHERE, a, w, b, NOWHERE), inner, st.sampled_from(["for", "until"]), inner),
+        st.builds(
+            lambda a, w, b: syntax.Timed(NOWHERE, a, w, b, NOWHERE), inner, st.sampled_from(["for", "until"]), inner
+        ),
         st.builds(lambda a, m: syntax.Pipe(NOWHERE, a, m), inner, names | calls),
         st.builds(lambda a, s: syntax.GroupOf(NOWHERE, a, s), inner, texts),
         st.builds(lambda es, unit: syntax.Items(NOWHERE, tuple(es), unit, None), st.lists(inner, max_size=3), units),
@@ -296,7 +349,9 @@ def operands(inner: st.SearchStrategy[syntax.Expr]) -> st.SearchStrategy[syntax.
 
 flags = st.booleans().map(lambda b: syntax.Flag(NOWHERE, b))
 indexed = st.builds(lambda n, i: syntax.Indexed(NOWHERE, n, i), words, st.integers(0, 99))
-expressions: st.SearchStrategy[syntax.Expr] = st.recursive(st.one_of(names, numbers, texts, flags, indexed), operands, max_leaves=8)
+expressions: st.SearchStrategy[syntax.Expr] = st.recursive(
+    st.one_of(names, numbers, texts, flags, indexed), operands, max_leaves=8
+)
 claims = st.one_of(expressions, st.builds(lambda a, b: syntax.Implies(NOWHERE, a, b), expressions, expressions))
 
 
@@ -307,7 +362,8 @@ def unparenthesised(node: object) -> object:
     if isinstance(node, tuple):
         return tuple(unparenthesised(n) for n in node)
     if isinstance(node, syntax.Node):
-        return type(node)(**{f: unparenthesised(getattr(node, f)) for f in node.__dataclass_fields__})
+        made: Any = type(node)
+        return made(**{f.name: unparenthesised(getattr(node, f.name)) for f in fields(node)})
     return node
 
 
@@ -328,14 +384,25 @@ targets = st.one_of(
     st.just(syntax.Target(NOWHERE, 'my "key"', None, quoted=True)),
 )
 binds = st.builds(lambda t, r, v: syntax.Bind(NOWHERE, t, r, v), targets, st.booleans(), expressions)
-bounds = st.lists(st.builds(lambda op, e: syntax.Bound(NOWHERE, op, e), st.sampled_from(["<", ">="]), numbers | names), max_size=2).map(tuple)
+bounds = st.lists(
+    st.builds(lambda op, e: syntax.Bound(NOWHERE, op, e), st.sampled_from(["<", ">="]), numbers | names), max_size=2
+).map(tuple)
 types = st.one_of(
-    st.builds(lambda kind, b: syntax.Type(NOWHERE, kind, False, (), b), st.sampled_from(["number", "level", "duration"]), bounds),
+    st.builds(
+        lambda kind, b: syntax.Type(NOWHERE, kind, False, (), b),
+        st.sampled_from(["number", "level", "duration"]),
+        bounds,
+    ),
     st.builds(lambda b: syntax.Type(NOWHERE, "count", True, (), b[:1]), bounds),
-    st.builds(lambda w, many: syntax.Type(NOWHERE, "word", many, tuple(w), ()), st.lists(words | st.just("1-x"), min_size=1), st.booleans()),
+    st.builds(
+        lambda w, many: syntax.Type(NOWHERE, "word", many, tuple(w), ()),
+        st.lists(words | st.just("1-x"), min_size=1),
+        st.booleans(),
+    ),
 )
 formals = st.lists(
-    st.builds(lambda n, t, d: syntax.Formal(NOWHERE, n, t, d), words, st.none() | types, st.none() | expressions), max_size=4
+    st.builds(lambda n, t, d: syntax.Formal(NOWHERE, n, t, d), words, st.none() | types, st.none() | expressions),
+    max_size=4,
 ).map(tuple)
 selectors_of = st.one_of(
     st.sampled_from(["*.bias", 'a"{i}']).map(lambda t: syntax.Selector(NOWHERE, "glob", t)),
@@ -349,13 +416,24 @@ settings_binds = st.lists(binds.filter(lambda b: not b.relative), max_size=3).ma
 ensures = st.lists(claims, max_size=2).map(tuple)
 items = st.one_of(
     binds,
-    st.builds(lambda n, t, d: syntax.Param(NOWHERE, n, NOWHERE, t, d, None), words, st.none() | types, st.none() | expressions),
+    st.builds(
+        lambda n, t, d: syntax.Param(NOWHERE, n, NOWHERE, t, d, None), words, st.none() | types, st.none() | expressions
+    ),
     st.builds(lambda n, t, d: syntax.Let(NOWHERE, n, NOWHERE, t, d, None), words, st.none() | types, expressions),
     st.builds(
         lambda k, n, f, b, e: syntax.Def(NOWHERE, k, n, NOWHERE, f, b, e, None),
-        st.sampled_from(["def", "curve", "modifier"]), words, formals, expressions, ensures,
+        st.sampled_from(["def", "curve", "modifier"]),
+        words,
+        formals,
+        expressions,
+        ensures,
     ),
-    st.builds(lambda n, f, b: syntax.Def(NOWHERE, "def", n, NOWHERE, f, syntax.Block(NOWHERE, b), (), None), words, formals, blocks),
+    st.builds(
+        lambda n, f, b: syntax.Def(NOWHERE, "def", n, NOWHERE, f, syntax.Block(NOWHERE, b), (), None),
+        words,
+        formals,
+        blocks,
+    ),
     st.builds(lambda s, b: syntax.Group(NOWHERE, s, b), selectors, blocks),
     st.builds(lambda k, b: syntax.Settings(NOWHERE, k, b), st.sampled_from(["train", "batch"]), settings_binds),
     st.builds(
@@ -363,11 +441,16 @@ items = st.one_of(
         st.lists(st.builds(lambda s, v: syntax.Rule(NOWHERE, s, v), selectors, expressions), max_size=2),
     ),
     st.builds(lambda c: syntax.Assert(NOWHERE, c), claims),
-    expressions.filter(lambda e: not isinstance(e, syntax.Text | syntax.Compare)).map(lambda e: syntax.Bare(NOWHERE, e)),
-    st.builds(
-        lambda p, a, i: syntax.Use(NOWHERE, p, (), None if i else a, include=i), names | texts, st.none() | words, st.booleans()
+    expressions.filter(lambda e: not isinstance(e, syntax.Text | syntax.Compare)).map(
+        lambda e: syntax.Bare(NOWHERE, e)
     ),
-)  # fmt: skip
+    st.builds(
+        lambda p, a, i: syntax.Use(NOWHERE, p, (), None if i else a, include=i),
+        names | texts,
+        st.none() | words,
+        st.booleans(),
+    ),
+)
 
 
 def program(made: list[syntax.Item]) -> syntax.Program:
@@ -384,7 +467,9 @@ def test_program_round_trip(made: list[syntax.Item]) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.sampled_from([DEEPSEEK, DEFINITIONS]), st.sets(st.integers(0, 400), max_size=12), st.sampled_from(["#", "##"]))
+@given(
+    st.sampled_from([DEEPSEEK, DEFINITIONS]), st.sets(st.integers(0, 400), max_size=12), st.sampled_from(["#", "##"])
+)
 def test_comments_survive_anywhere(text: str, places: set[int], mark: str) -> None:
     tokens, _ = layout.scan(text)
     starts = layout.separate(tokens).ends()

@@ -47,6 +47,9 @@ def run(expr: ex.Expr, n: int, scope: Scope | None = None, **names: Any) -> floa
 
 COSINE = ex.div(ex.add(N(1), ex.op("cos", ex.mul(PI, ex.div(since(500), N(10000))))), N(2))
 
+WHOLE = ex.op("floor", ex.div(since(500), N(30)))
+REST = ex.sub(N(1), ex.div(since(500), N(90)))
+
 
 @pytest.mark.parametrize(
     ("expr", "scope", "expected"),
@@ -56,8 +59,8 @@ COSINE = ex.div(ex.add(N(1), ex.op("cos", ex.mul(PI, ex.div(since(500), N(10000)
         (ex.mul(N(Fraction("2.2e-4")), ex.div(ex.STEPS, N(300))), stage(0, 300), "return 2.2e-4 * n / 300"),
         (ex.div(ex.STEPS, N(500)), stage(0, 500), "return n / 500"),
         (ex.mul(N(Fraction(1, 3)), since(500)), {}, "return (n - 500) / 3"),
-        (ex.op("pow", N(Fraction("0.95")), ex.op("floor", ex.div(since(500), N(30)))), stage(500, 90), "return 0.95 ** (t // 30)"),
-        (ex.op("pow", ex.sub(N(1), ex.div(since(500), N(90))), N(Fraction(9, 10))), stage(500, 90), "return (1 - t / 90) ** 0.9"),
+        (ex.op("pow", N(Fraction("0.95")), WHOLE), stage(500, 90), "return 0.95 ** (t // 30)"),
+        (ex.op("pow", REST, N(Fraction(9, 10))), stage(500, 90), "return (1 - t / 90) ** 0.9"),
         (ex.op("sqrt", ex.sub(N(1), ex.op("sin", ex.STEPS))), {}, "return math.sqrt(max(0.0, 1 - math.sin(n)))"),
         (ex.op("round", ex.div(since(500), N(64))), stage(500, 90), "return float((t + 32) // 64)"),
         (ex.op("mod", since(500), N(Fraction(5, 2))), stage(500, 90), "return 2 * t % 5 / 2"),
@@ -158,7 +161,9 @@ def test_rounding_never_makes_a_root_complex() -> None:
 def test_numbers_are_correctly_rounded(value: Fraction, exponent: int) -> None:
     for v in (value, value / 10**exponent):
         text = number(v).text
-        assert float(Fraction(text.replace("_", "")) if "." not in text and "e" not in text else float(text)) == float(v)
+        assert float(Fraction(text.replace("_", "")) if "." not in text and "e" not in text else float(text)) == float(
+            v
+        )
 
 
 def leaves() -> st.SearchStrategy[ex.Expr]:
@@ -177,7 +182,7 @@ def deeper(inner: st.SearchStrategy[ex.Expr]) -> st.SearchStrategy[ex.Expr]:
         st.builds(ex.op, st.just("if"), inner, inner, inner),
         st.builds(lambda i, a, b, c: ex.op("pick", i, a, b, c), inner, inner, inner, inner),
         st.builds(lambda x, a, b: ex.op("passed", x, N(a), N(b)), inner, st.integers(-3, 3), st.integers(-3, 9)),
-        st.builds(lambda r, a, b, c: ex.piecewise(r, (Fraction(1, 3), Fraction(8)), (a, b, c)), inner, inner, inner, inner),
+        st.builds(lambda r, *v: ex.piecewise(r, (Fraction(1, 3), Fraction(8)), v), inner, inner, inner, inner),
         st.builds(lambda b, e: ex.op("pow", ex.op("abs", b), N(e)), inner, st.integers(0, 3)),
     )  # fmt: skip
 
@@ -210,5 +215,7 @@ def test_values_are_those_of_the_reference(expr: ex.Expr, n: int) -> None:
     clocks = (Clocks(pieces=(ClockPiece(update=0),)),)
     expected = float(expression_value(clocks, expr, Fraction(n), {"base": Fraction(3, 7)}))
     scope = Scope(variables={"base": "base"}, origin=("steps", 0, Fraction(7)))
-    size = max([1.0, *(abs(float(expression_value(clocks, e, Fraction(n), {"base": Fraction(3, 7)}))) for e in ex.walk(expr))])
+    size = max(
+        [1.0, *(abs(float(expression_value(clocks, e, Fraction(n), {"base": Fraction(3, 7)}))) for e in ex.walk(expr))]
+    )
     assert run(expr, n, scope, base=3 / 7) == pytest.approx(expected, rel=1e-14, abs=1e-14 * size)
