@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schedc.compiler import expressions as ex
 from schedc.compiler.evaluate import binding_values
 from schedc.compiler.plan import Binding, Curve, Plan, Segment
 from schedc.compiler.readings import UnknownClock, readings_at
+from schedc.compiler.symbolic import text
 
 CLOCKS = ("epochs", "samples", "tokens")
 CHUNK = 1 << 16
@@ -76,26 +76,18 @@ def values(plan: Plan, name: str, updates: Sequence[int] | NDArray[Any], base: f
     return np.asarray(binding_values(plan, name, np.asarray(updates, dtype=np.int64), base=base), dtype=np.float64)
 
 
-def local(segment: Segment) -> ex.Expr:
-    """The segment's formula with its local time as the variable `t`."""
-    reading = ex.Reading(segment.clock, segment.table)
-    time = ex.local_time(segment.clock, segment.origin, segment.table)
-    if time == reading:
-        return ex.rebuild(segment.formula, lambda e: ex.Var("t") if e == reading else None)
-    shifted = ex.rebuild(segment.formula, lambda e: ex.Var("t") if e == time else None)
-    # What is left is in the clock's own time.
-    return ex.rebuild(shifted, lambda e: ex.add(ex.Var("t"), ex.num(segment.origin)) if e == reading else None)
-
-
 def rows(plan: Plan, binding: Binding, base: float = 1.0) -> list[Row]:
     """The segments of a bound name that own an update of the run, and what follows them."""
     end = None if plan.run is None else plan.run.updates - 1
     return [row for row in _rows(plan, binding, base) if end is None or row.first <= end]
 
 
-def _rows(plan: Plan, binding: Binding, base: float) -> Iterator[Row]:
-    from schedc.compiler.symbolic import text  # Only here: SymPy takes long to import, and values need none of it.
+def _formula(segment: Segment) -> str:
+    """The segment's formula, with `t` counted from its start."""
+    return text(segment.formula, origin=segment.origin, clock=segment.clock, table=segment.table)
 
+
+def _rows(plan: Plan, binding: Binding, base: float) -> Iterator[Row]:
     curve: Curve = binding.curve
     for segment in curve.segments:
         first, last = segment.first, segment.last
@@ -110,7 +102,7 @@ def _rows(plan: Plan, binding: Binding, base: float) -> Iterator[Row]:
             last,
             got[0],
             got[1] if last is not None else None,
-            "" if segment.error else text(local(segment)),
+            "" if segment.error else _formula(segment),
             segment.clock,
             segment.error,
         )

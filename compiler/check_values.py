@@ -13,24 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from schedc.compiler import evaluate, plan
 from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_values as say
+from schedc.compiler import plan
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, exact
 from schedc.compiler.diagnostics import Diagnostic
-from schedc.compiler.intervals import Range, certify_range
+from schedc.compiler.intervals import Range
 from schedc.compiler.placed import Seam
+from schedc.compiler.ranges import every_update, owned, segment_range
 from schedc.compiler.resolve import reads
 from schedc.compiler.timeline import Laid, Segment, Timeline
 
-EVERY_UPDATE = 2_000_000
-"""Up to so many updates of one segment are all evaluated where intervals do not decide."""
-UNBOUNDED = 1_000_000
-"""How many updates of an endless segment are looked at where no run is declared."""
-BUDGET = 400
-"""Evaluations of interval arithmetic for one claim about one segment."""
 SIGNED = frozenset({"dampening", "lambd"})
 """Hyper-parameters that may be negative."""
 
@@ -83,48 +78,6 @@ def _in_order(bindings: list[Laid]) -> list[Laid]:
     return list(done.values())
 
 
-def environment(draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None) -> dict[str, tuple[Any, Any]]:
-    """The ranges of what a run supplies: base, feedback factors, captures, the batch size."""
-    batches = [p.global_batch for p in draft.batch.phases] or [1]
-    out: dict[str, tuple[Any, Any]] = {
-        "base": (0.0, 1e6) if base is None else (base, base),
-        "batch": (Fraction(min(batches)), Fraction(max(batches))),
-        **{f"factor:{f.index}": (Fraction(0), Fraction(1)) for f in draft.feedback},
-    }
-    return out
-
-
-def segment_range(segment: Segment, line: Timeline, draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None) -> tuple[Range, int, int] | None:
-    """The range of a segment over the updates it owns within the run; None if it owns none there."""
-    first, last = segment.first, segment.last
-    if line.run is not None:
-        last = line.run.updates - 1 if last is None else min(last, line.run.updates - 1)
-    elif last is None:
-        last = first + UNBOUNDED
-    if last < first:
-        return None
-    given = environment(draft, ranges, base)
-    env: dict[ex.Expr, tuple[Any, Any]] = {}
-    for e in ex.walk(segment.expr):
-        if isinstance(e, ex.Var):
-            env[e] = given.get(e.name, (Fraction(0), Fraction(1000)))
-        elif isinstance(e, ex.Bound):
-            env[e] = ranges.get(e.name, (0.0, 1e6))
-    return certify_range(segment.expr, Fraction(first), Fraction(last), env=env, clocks=draft.clocks, budget=BUDGET), first, last
-
-
-def every_update(segment: Segment, first: int, last: int, draft: plan.Plan, base: float | None) -> np.ndarray[Any, Any] | None:
-    """The values at every update from `first` to `last`; None if there are too many or something is unknown."""
-    if last - first >= EVERY_UPDATE or any(isinstance(e, ex.Bound) for e in ex.walk(segment.expr)):
-        return None
-    values = {"base": 1.0 if base is None else base, **{f"factor:{f.index}": 1.0 for f in draft.feedback}}
-    for name in ex.variables(segment.expr):
-        if name not in values and name != "batch":
-            values[name] = 1.0
-    n = np.arange(first, last + 1)
-    return np.asarray(evaluate.expression_value(draft.clocks, segment.expr, n, values), dtype=np.float64) + np.zeros(len(n))
-
-
 def _binding(
     laid: Laid, line: Timeline, draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None, facts: list[plan.Fact], signed: bool = False
 ) -> Iterator[Diagnostic]:
@@ -135,14 +88,15 @@ def _binding(
     for segment in laid.segments:
         if segment.error is not None:
             continue
-        found = segment_range(segment, line, draft, ranges, base)
-        if found is None:
+        updates = owned(segment, line)
+        if updates is None:
             continue
-        span_range, first, last = found
+        first, last = updates
+        span_range = segment_range(segment.expr, first, last, draft, ranges, base)
         low, high = span_range.least.lo, span_range.greatest.hi
         suspicious = span_range.maybe_undefined or not np.isfinite(float(high)) or not np.isfinite(float(low))
         if suspicious:
-            values = every_update(segment, first, last, draft, base)
+            values = every_update(segment.expr, first, last, draft, base)
             if values is None:
                 yield say.undecided(f"`{laid.name}` is finite", f"updates {first} to {last}", segment.span)
                 how = "undecided"
@@ -180,7 +134,7 @@ def _binding(
 def _first_negative(
     segment: Segment, first: int, last: int, draft: plan.Plan, base: float | None, found: Range
 ) -> tuple[int, float] | None:
-    values = every_update(segment, first, last, draft, base)
+    values = every_update(segment.expr, first, last, draft, base)
     if values is None:
         at = int(found.at_least)
         value = float(found.least.hi)

@@ -10,7 +10,6 @@ import argparse
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
@@ -31,7 +30,7 @@ from schedc import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(__file__).with_name("digits.sched")
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 class Digits(nn.Module):
@@ -150,32 +149,24 @@ def train(plan: schedc.Plan, compiled: ModuleType, device: torch.device, seed: i
             shown.update(task, advance=1, lr=history.lr[-1])
             if update.info.first + update.info.size == len(learn):  # The last update of its epoch.
                 val_loss, right = evaluate(model, watch, device)
-                for cut in observed(schedule, val_loss):
-                    history.cuts.append(update.info.number + 1)
-                    shown.print(
-                        f"  epoch {update.info.epoch + 1}: val_loss {val_loss:.4f}, best {schedule.plateaus[0].best:.4f}:"
-                        f" plateau cuts for the {cut}. time, lr is {schedule.get_last_lr()[0]:.4g}"
-                    )
+                before = schedule.get_last_lr()[0]
+                schedule.observe(val_loss=val_loss)
+                after = schedule.get_last_lr()[0]
                 history.val_loss.append(val_loss)
-                shown.update(task, epoch=update.info.epoch + 1, loss=loss.item(), val=val_loss, right=right)
+                epoch = update.info.epoch + 1
+                if after < before:
+                    history.cuts.append(update.info.number + 1)
+                    shown.print(f"epoch {epoch}: val_loss stays above {min(history.val_loss):.4f}, so plateau cuts lr to {after:.3g}")
+                shown.update(task, epoch=epoch, loss=loss.item(), val=val_loss, right=right)
     return model, history
-
-
-def observed(schedule: Any, val_loss: float) -> Iterator[int]:
-    """Report the metric; the numbers of the cuts that it made."""
-    before = schedule.plateaus[0].cuts
-    schedule.observe(val_loss=val_loss)
-    yield from range(before + 1, schedule.plateaus[0].cuts + 1)
 
 
 def progress() -> Progress:
     return Progress(
         TextColumn("epoch {task.fields[epoch]:>2}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  val_loss {task.fields[val]:.4f}  val {task.fields[right]:.1%}"),
+        BarColumn(bar_width=16),
+        TextColumn("loss {task.fields[loss]:.4f} val_loss {task.fields[val]:.4f} right {task.fields[right]:.1%}"),
         TextColumn("lr {task.fields[lr]:.4f}"),
-        TimeElapsedColumn(),
         console=console,
     )
 
@@ -232,7 +223,8 @@ def main() -> None:
     print(f"{target} imports {', '.join(modules)}: it needs no schedc.")
 
     heading(f"Training on {device_name(given.device)} with {target}")
-    torch.manual_seed(given.seed)
+    if given.device == "cpu":
+        torch.set_num_threads(1)  # More would only wait for each other: the network is small.
     plan = schedc.load(program)
     device = torch.device(given.device)
     model, history = train(plan, load_by_path(Path(target)), device, given.seed)

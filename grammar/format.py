@@ -308,7 +308,9 @@ class _Printer:
                 out[-1] = f"{out[-1]}  {element.text}"
                 last_node = None
             elif kind in ("alone", "behind"):
-                out.append(f"{indent}{element.text}")
+                # One behind a lone `;` documents nothing, and must not begin to.
+                text = element.text if kind == "alone" else DOC.sub("#", element.text)
+                out.append(f"{indent}{text}")
             else:
                 rendered = render(element, indent, inner)
                 above = [f"{indent}{c}" for c in rendered.above]

@@ -298,7 +298,7 @@ class Let(Node):
 
 @dataclass(frozen=True, slots=True)
 class Selector(Node):
-    """One selector: `kind` is "glob" (`text`), "type" (`text`: `Linear`, `Linear.weight`) or "ndim" (`op`, `number`)."""
+    """One selector: `kind` is "glob" (`text`), "type" (`text`, as in `Linear.weight`) or "ndim" (`op`, `number`)."""
 
     kind: str
     text: str

@@ -101,10 +101,10 @@ class BoundSchedule:
 
     @property
     def formula(self) -> tuple[Any, ...]:
-        """The SymPy expression of each segment, in order. Imports SymPy."""
+        """The SymPy expression of each segment, in order, with `t` counted from its start. Imports SymPy."""
         from schedc.compiler.symbolic import to_sympy
 
-        return tuple(to_sympy(s.formula) for s in self.segments)
+        return tuple(to_sympy(s.formula, origin=s.origin, clock=s.clock, table=s.table) for s in self.segments)
 
     def __repr__(self) -> str:
         return f"<{self.name} {'*=' if self.relative else '='} {len(self.segments)} segments>"

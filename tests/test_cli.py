@@ -498,6 +498,13 @@ class TestPython:
         assert [s.first for s in bound.segments] == [0, 500]
         assert all(f.binding == "lr" for f in bound.facts)
 
+    def test_formulas_are_sympys_in_local_time(self) -> None:
+        sympy = pytest.importorskip("sympy")
+        warmup, cosine = schedc.compile("warmup 500 -> cosine 10k")["lr"].formula
+        (t,) = cosine.free_symbols
+        assert warmup.subs(*warmup.free_symbols, 250) == sympy.Rational(1, 2)
+        assert [cosine.subs(t, at) for at in (0, 5000, 10_000)] == [1, sympy.Rational(1, 2), 0]
+
     def test_without_torch_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = schedc.compile(SPEC)
         for name in [n for n in sys.modules if n.startswith("schedc.backends.torch_")]:

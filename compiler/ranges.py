@@ -1,0 +1,135 @@
+"""Ranges of segments over the updates they own: enclosures by interval arithmetic, or every update evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from schedc.compiler import evaluate, plan
+from schedc.compiler import expressions as ex
+from schedc.compiler.expressions import Expr
+from schedc.compiler.intervals import Interval, Range, bounds, certify_range
+from schedc.compiler.timeline import Segment, Timeline
+
+EVERY_UPDATE = 2_000_000
+"""Up to so many updates of one segment are all evaluated where intervals do not decide."""
+UNBOUNDED = 1_000_000
+"""How many updates of an endless segment are looked at where no run is declared."""
+BUDGET = 400
+"""Evaluations of interval arithmetic for one claim about one segment."""
+MAX_CORNERS = 4
+"""Feedback factors of one formula whose extremes are tried in all combinations."""
+
+Given = dict[str, tuple[Any, Any]]
+
+
+def environment(draft: plan.Plan, base: float | None) -> Given:
+    """The ranges of what a run supplies: base, feedback factors, the batch size."""
+    batches = [p.global_batch for p in draft.batch.phases] or [1]
+    return {
+        "base": (0.0, 1e6) if base is None else (base, base),
+        "batch": (Fraction(min(batches)), Fraction(max(batches))),
+        **{f"factor:{f.index}": (Fraction(0), Fraction(1)) for f in draft.feedback},
+    }
+
+
+def owned(segment: Segment, line: Timeline) -> tuple[int, int] | None:
+    """The first and last update of the run that the segment owns; None if none."""
+    first, last = segment.first, segment.last
+    if line.run is not None:
+        last = line.run.updates - 1 if last is None else min(last, line.run.updates - 1)
+    elif last is None:
+        last = first + UNBOUNDED
+    return None if last < first else (first, last)
+
+
+def segment_range(expr: Expr, first: int, last: int, draft: plan.Plan, others: Given, base: float | None) -> Range:
+    """The range over updates first … last, for every value that the run may supply.
+
+    A formula that is affine in what feedback has left takes its extremes at the extremes of that, so these are tried one by
+    one: interval arithmetic alone would lose that `F·a + (0 - F·a)·p` never passes 0.
+    """
+    given = environment(draft, base)
+    formula, atoms = _atoms(expr, given)
+    env: dict[Expr, Any] = {}
+    for e in ex.walk(formula):
+        if isinstance(e, ex.Var) and e.name not in atoms:
+            env[e] = given.get(e.name, (Fraction(0), Fraction(1000)))
+        elif isinstance(e, ex.Bound):
+            env[e] = others.get(e.name, (0.0, 1e6))
+    corners: Iterator[dict[Expr, Any]] = iter([{ex.Var(n): (i.lo, i.hi) for n, i in atoms.items()}])
+    if 0 < len(atoms) <= MAX_CORNERS and all(_degree(formula, n) in (0, 1, 2) for n in atoms):
+        names = list(atoms)
+        corners = ({ex.Var(n): (v, v) for n, v in zip(names, c, strict=True)} for c in product(*((atoms[n].lo, atoms[n].hi) for n in names)))
+    found = [
+        certify_range(formula, Fraction(first), Fraction(last), env={**env, **corner}, clocks=draft.clocks, budget=BUDGET)
+        for corner in corners
+    ]
+    low, high = min(found, key=lambda r: r.least.lo), max(found, key=lambda r: r.greatest.hi)
+    return Range(
+        least=low.least, greatest=high.greatest, at_least=low.at_least, at_greatest=high.at_greatest,
+        maybe_undefined=any(r.maybe_undefined for r in found), complete=all(r.complete for r in found),
+        evaluations=sum(r.evaluations for r in found),
+    )  # fmt: skip
+
+
+def _atoms(expr: Expr, given: Given) -> tuple[Expr, dict[str, Interval]]:
+    """The expression with every largest part that feedback decides and time does not named, and the range of each."""
+    names: dict[Expr, str] = {}
+    ranges: dict[str, Interval] = {}
+
+    def reads_time(e: Expr) -> bool:
+        return any(isinstance(x, ex.Reading | ex.Bound) or x == ex.Var("batch") for x in ex.walk(e))
+
+    def change(e: Expr) -> Expr | None:
+        if not any(v.startswith("factor:") for v in ex.variables(e)) or reads_time(e):
+            return None
+        scale, core = (e.args[0], e.args[1]) if isinstance(e, ex.Op) and e.name == "mul" and isinstance(e.args[0], ex.Num) else (None, e)
+        if core not in names:
+            names[core] = f"atom:{len(names)}"
+            env = {v: given.get(v.name, (Fraction(0), Fraction(1000))) for v in ex.walk(core) if isinstance(v, ex.Var)}
+            ranges[names[core]] = bounds(core, env)
+        atom = ex.Var(names[core])
+        return atom if scale is None else ex.mul(scale, atom)
+
+    return ex.rebuild(expr, change), ranges
+
+
+def _degree(expr: Expr, name: str) -> int | None:
+    """0: it does not read the variable; 1: affine in it; 2: it goes one way with it; None: neither is sure."""
+    if name not in ex.variables(expr):
+        return 0
+    match expr:
+        case ex.Var():
+            return 1
+        case ex.Op("add" | "sub", (a, b)):
+            pair = sorted((_degree(a, name) or 0, _degree(b, name) or 0)) if None not in (_degree(a, name), _degree(b, name)) else None
+            return None if pair is None else pair[1] if pair[0] == 0 or pair == [1, 1] else None
+        case ex.Op("neg", (a,)):
+            return _degree(a, name)
+        case ex.Op("mul", (a, b)):
+            x, y = _degree(a, name), _degree(b, name)
+            return (x or y) if 0 in (x, y) else None
+        case ex.Op("div", (a, b)) if _degree(b, name) == 0:
+            return _degree(a, name)
+        case ex.Op("max" | "min", args):
+            degrees = [_degree(a, name) for a in args]
+            moving = [d for d in degrees if d != 0]
+            return 2 if len(moving) == 1 and moving[0] is not None else None
+    return None
+
+
+def every_update(expr: Expr, first: int, last: int, draft: plan.Plan, base: float | None) -> np.ndarray[Any, Any] | None:
+    """The values at every update from `first` to `last` with no cut made; None if too many, or if it reads other bindings."""
+    if last - first >= EVERY_UPDATE or any(isinstance(e, ex.Bound) for e in ex.walk(expr)):
+        return None
+    values = {"base": 1.0 if base is None else base, **{f"factor:{f.index}": 1.0 for f in draft.feedback}}
+    for name in ex.variables(expr):
+        if name not in values and name != "batch":
+            values[name] = 1.0
+    n = np.arange(first, last + 1)
+    return np.asarray(evaluate.expression_value(draft.clocks, expr, n, values), dtype=np.float64) + np.zeros(len(n))
