@@ -18,7 +18,8 @@ from typing import Protocol
 
 from schedc.compiler import expressions as ex
 from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Plan, Segment
-from schedc.compiler.printer import HELPERS, Call, Line, Printer, Scope, floating, number
+from schedc.compiler.printer import HELPERS, Printer, Scope
+from schedc.compiler.printer_text import Call, Line, floating, number
 
 MANY = 8
 """A curve of more segments than this looks its segment up, instead of asking for one after another."""

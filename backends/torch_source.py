@@ -24,7 +24,7 @@ from schedc.backends.base import (
 from schedc.backends.torch_template import AGREED, ATTACH, FUNCTIONS, GROUPS, OBSERVE, SCHEDULE, TAKEN
 from schedc.compiler import expressions as ex
 from schedc.compiler.plan import Binding, Curve, Feedback, Plan, Selection, SelectorModel
-from schedc.compiler.printer import Line, floating, number
+from schedc.compiler.printer_text import Line, floating, number
 
 name = "torch"
 suffix = ".py"

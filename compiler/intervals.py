@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,8 @@ from schedc.compiler.plan import Clocks
 INF = math.inf
 MAX = math.nextafter(INF, 0)
 LEAVES = (ex.Reading, ex.Var, ex.Bound)
+MAX_STRETCHES = 64
+"""An expression with more choices by the clock than this is not taken apart."""
 EXACT_BITS = 4096
 """Exact bounds with more bits than this are rounded outwards."""
 
@@ -203,6 +205,8 @@ def _div(k: Kernel, a: Interval, b: Interval) -> Interval:
 
 def _whole_power(k: Kernel, x: Any, n: int, up: bool) -> Any:
     """The power x^n for x >= 0 and n >= 1."""
+    if isinstance(x, Fraction) and n * max(x.numerator.bit_length(), x.denominator.bit_length()) <= EXACT_BITS:
+        return x**n
     if n > 64 and x not in (0, 1):
         return k.call(lambda v: math.pow(v, n), x, up) if not isinstance(x, float) or x < INF else x
     out, square = k.number(Fraction(1), up), x
@@ -1066,21 +1070,92 @@ def certify_monotone(
     budget: int = 2000,
 ) -> Verdict:
     """Whether the expression never rises (or never falls) from lo to hi, ends included."""
-    study = Study(expr, wrt, env, clocks, budget)
+    whole = Study(expr, wrt, env, clocks, budget)
     wanted = (0, 1) if direction == "increasing" else (0, -1)
+
+    def falls_short(first: Interval, second: Interval) -> bool:
+        """Whether the later value is certainly on the wrong side of the earlier one."""
+        low, high = (second, first) if direction == "increasing" else (first, second)
+        return bool(low.hi < high.lo) and not (first.maybe_undefined or second.maybe_undefined)
 
     def holds(x: Interval, trend: int | None) -> bool:
         return not x.maybe_undefined and (trend in wanted or x.lo == x.hi)
 
     def refute(a: Fraction, b: Fraction) -> tuple[Fraction, ...]:
-        middle = _middle(a, b)
-        places = list(dict.fromkeys((a, middle, b)))
-        shown = [study.at(p) for p in places]
-        for i in range(len(places)):
-            for j in range(i + 1, len(places)):
-                first, second = (shown[i], shown[j]) if direction == "increasing" else (shown[j], shown[i])
-                if first.lo > second.hi and not (first.maybe_undefined or second.maybe_undefined):
-                    return places[i], places[j]
+        places = list(dict.fromkeys((a, _middle(a, b), b)))
+        shown = [whole.at(p) for p in places]
+        for i, j in combinations(range(len(places)), 2):
+            if falls_short(shown[i], shown[j]):
+                return places[i], places[j]
         return ()
 
-    return _settle(study, lo, hi, holds, refute)
+    uncovered: list[tuple[Fraction, Fraction]] = []
+    spent, before = 0, None
+    for a, b, part in _unfolded(expr, lo, hi, wrt, clocks):
+        study = Study(part, wrt, env, clocks, budget - spent - whole.spent)
+        if before is not None:
+            left, right = before.at(a), study.at(a)
+            step = right.hi <= left.lo if direction == "decreasing" else right.lo >= left.hi
+            if not step or left.maybe_undefined or right.maybe_undefined:
+                uncovered.append((a, a))
+        found = _settle(study, a, b, holds, refute)
+        spent += study.spent
+        if found.outcome == "refuted":
+            return Verdict("refuted", found.at, (), spent + whole.spent)
+        uncovered += found.uncovered
+        before = study
+    for a, b in _merged(uncovered):
+        witness = refute(max(lo, a - 1), min(hi, b + 1))
+        if witness:
+            return Verdict("refuted", witness, (), spent + whole.spent)
+    return Verdict("undecided" if uncovered else "proved", (), _merged(uncovered), spent + whole.spent)
+
+
+def _unfolded(
+    expr: ex.Expr, lo: Fraction, hi: Fraction, wrt: ex.Reading, clocks: Sequence[Clocks]
+) -> list[tuple[Fraction, Fraction, ex.Expr]]:
+    """Stretches, and on each the expression without the choices that it makes by a clock's reading alone.
+
+    On its closed stretch each part is continued to the ends, where the expression itself may already make another
+    choice.
+    """
+
+    def place(line: tuple[ex.Expr | None, Fraction, Fraction] | None, bound: Fraction) -> Fraction | None:
+        """Where what is affine reaches the bound."""
+        if line is None or not isinstance(line[0], ex.Reading):
+            return None
+        shown = (bound - line[1]) / line[2]
+        if line[0] == wrt:
+            return shown
+        if wrt != ex.STEPS or line[0].table >= len(clocks):
+            return None
+        return rd.position(clocks[line[0].table], line[0].clock, shown)
+
+    def choices(e: ex.Expr) -> list[Fraction | None]:
+        match e:
+            case ex.Piecewise(reading, bounds, _):
+                return [place(affine(reading), b) for b in bounds]
+            case ex.Op("if", (ex.Op("lt" | "le" | "gt" | "ge", (x, y)), _, _)):
+                return [place(affine(ex.op("sub", x, y)), Fraction(0))]
+        return []
+
+    cuts = {c for e in ex.walk(expr) for c in choices(e) if c is not None and lo < c < hi}
+    if not cuts or len(cuts) > MAX_STRETCHES:
+        return [(lo, hi, expr)]
+    out = []
+    for a, b in pairwise([lo, *sorted(cuts), hi]):
+        middle = (a + b) / 2
+
+        def choose(e: ex.Expr, middle: Fraction = middle) -> ex.Expr | None:
+            places = choices(e)
+            if not places or None in places:
+                return None
+            study = Study(e.reading if isinstance(e, ex.Piecewise) else e.args[0], wrt, {}, clocks, 1)  # type: ignore[union-attr]
+            at = study.at(middle)
+            if isinstance(e, ex.Piecewise):
+                return ex.rebuild(e.values[sum(1 for v in e.bounds if v <= at.lo)], choose)
+            assert isinstance(e, ex.Op)
+            return ex.rebuild(e.args[1] if at.lo else e.args[2], choose)
+
+        out.append((a, b, ex.rebuild(expr, choose)))
+    return out

@@ -7,16 +7,34 @@ argument is a rational function of the update, so that no rounding moves a step.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from schedc.compiler import expressions as ex
 from schedc.compiler.printer_range import value_range
-
-CHOICE, COMPARE, SUM, PRODUCT, SIGN, POWER, ATOM = range(7)
-"""How tightly Python's operators bind, loosest first."""
+from schedc.compiler.printer_text import (
+    ATOM,
+    COMPARE,
+    POWER,
+    PRODUCT,
+    SIGN,
+    SUM,
+    Call,
+    Line,
+    Ratio,
+    Text,
+    choice,
+    compared,
+    floating,
+    indented,
+    is_short,
+    mentions_t,
+    number,
+    straight,
+    tuple_of,
+    whole_number,
+)
 
 LONG_CHAIN = 8
 """More pieces than this are looked up rather than tested one after another."""
@@ -38,53 +56,6 @@ HELPERS = {
 """Functions that printed text may call, for values that need not fit a float on the way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A clock that advances evenly: at update n it shows (slope·n + offset) / scale, in whole numbers."""
-
-    slope: int
-    offset: int
-    scale: int
-
-    @staticmethod
-    def of(slope: Fraction, offset: Fraction) -> Line:
-        scale = math.lcm(slope.denominator, offset.denominator)
-        return Line(int(slope * scale), int(offset * scale), scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A clock that is read by calling a function: it returns an int (`whole`) or a Fraction."""
-
-    text: str
-    whole: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Python source, how tightly it binds, and whether its value is an int."""
-
-    text: str
-    binds: int = ATOM
-    whole: bool = False
-
-    def within(self, binds: int) -> str:
-        """The text where something as tight as `binds` is wanted."""
-        return self.text if self.binds >= binds else f"({self.text})"
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """An exact value: source of a whole number, over a positive int.
-
-    `line` is (variable, slope, offset) where the numerator is straight in one variable.
-    """
-
-    text: Text
-    over: int = 1
-    line: tuple[str, int, int] | None = None
-
-
 @dataclass
 class Scope:
     """What the names in an expression stand for, and over which updates it is evaluated."""
@@ -97,36 +68,6 @@ class Scope:
     horizon: Fraction | None = None
     first: int = 0
     last: int | None = None
-
-
-def number(value: Fraction) -> Text:
-    """An exact number as the literal that reads best among those that are correctly rounded."""
-    if value.denominator == 1 and abs(value) < 2**53:
-        return Text(_int(int(value)), SIGN if value < 0 else ATOM, whole=True)
-    return floating(value)
-
-
-def floating(value: Fraction) -> Text:
-    """An exact number as a float literal, the shortest one that is correctly rounded."""
-    try:
-        x = value.numerator / value.denominator
-    except OverflowError:
-        return Text("math.inf") if value > 0 else Text("-math.inf", SIGN)
-    text = repr(x)
-    if x and not 0.01 <= abs(x) < 1000:
-        scientific = next(s for s in (f"{x:.{places}e}" for places in range(18)) if float(s) == x)
-        digits, _, power = scientific.partition("e")
-        text = min(text, f"{digits}e{int(power)}", key=len)
-    return Text(text, SIGN if x < 0 else ATOM)
-
-
-def _int(value: int) -> str:
-    return f"{value:_}" if abs(value) >= 1_000_000 else str(value)
-
-
-def _is_short(value: Fraction) -> bool:
-    """Whether a few decimal digits hold it."""
-    return len(floating(value).text.strip("-")) <= 8 and Fraction(floating(value).text) == value if value else True
 
 
 class Printer:
@@ -149,19 +90,19 @@ class Printer:
                 lines.append(f"t = {text.text}")
                 self.local = Text("t", whole=text.whole)
         lines += self._returns(expr)
-        if self.local and not any(_mentions_t(line) for line in lines[1:]):
+        if self.local and not any(mentions_t(line) for line in lines[1:]):
             del lines[0]
         return lines
 
     def _returns(self, expr: ex.Expr) -> list[str]:
         match expr:
             case ex.Op("if", (condition, yes, no)):
-                return [f"if {self.condition(condition)}:", *_indented(self._returns(yes)), *self._returns(no)]
+                return [f"if {self.condition(condition)}:", *indented(self._returns(yes)), *self._returns(no)]
             case ex.Piecewise(reading, bounds, values) if len(bounds) <= LONG_CHAIN:
                 lines = []
                 for bound, value in zip(bounds, values, strict=False):
                     test = self.condition(ex.Op("lt", (reading, ex.Num(bound))))
-                    lines += [f"if {test}:", *_indented(self._returns(value))]
+                    lines += [f"if {test}:", *indented(self._returns(value))]
                 return lines + self._returns(values[-1])
             case ex.Num(value):
                 return [f"return {floating(value).text}"]
@@ -223,7 +164,7 @@ class Printer:
             case "if":
                 yes, no = self.text(args[1]), self.text(args[2])
                 condition = self.condition(args[0])
-                return _choice(yes, condition, no)
+                return choice(yes, condition, no)
             case "pick":
                 return self._pick(args[0], args[1:])
             case "product":
@@ -266,7 +207,7 @@ class Printer:
             case ex.Op("div", (x, y)):
                 ratio = self._whole_quotient(x, y)
                 if ratio is not None:
-                    text = f"{self.text(a).within(PRODUCT)} * {ratio.text.within(SIGN)} / {_int(ratio.over)}"
+                    text = f"{self.text(a).within(PRODUCT)} * {ratio.text.within(SIGN)} / {whole_number(ratio.over)}"
                     return Text(text, PRODUCT)
                 return self._quotient(ex.Op("mul", (a, x)), y)
             case ex.Op("neg", (x,)):
@@ -290,12 +231,12 @@ class Printer:
         fractional = factor.denominator != 1 and horizon is not None and horizon > 1 and horizon.denominator == 1
         if fractional and horizon is not None and expr == ex.local_time(*_clock(self.scope.origin)):
             whole = factor * horizon
-            if _is_short(whole) and len(floating(whole).text) <= len(floating(factor).text):
+            if is_short(whole) and len(floating(whole).text) <= len(floating(factor).text):
                 return self._quotient(ex.Num(whole) if whole != 1 else ex.ONE, ex.Num(horizon), inner)
-        if factor.numerator == 1 and not _is_short(factor):
-            return Text(f"{inner.within(PRODUCT)} / {_int(factor.denominator)}", PRODUCT)
-        if not _is_short(factor) and max(factor.numerator, factor.denominator) < 10**6:
-            return Text(f"{factor.numerator} * {_as_factor(expr, inner)} / {_int(factor.denominator)}", PRODUCT)
+        if factor.numerator == 1 and not is_short(factor):
+            return Text(f"{inner.within(PRODUCT)} / {whole_number(factor.denominator)}", PRODUCT)
+        if not is_short(factor) and max(factor.numerator, factor.denominator) < 10**6:
+            return Text(f"{factor.numerator} * {_as_factor(expr, inner)} / {whole_number(factor.denominator)}", PRODUCT)
         literal = number(factor)
         return Text(f"{literal.text} * {_as_factor(expr, inner)}", PRODUCT, literal.whole and inner.whole)
 
@@ -310,7 +251,7 @@ class Printer:
 
     def _whole_quotient(self, a: ex.Expr, b: ex.Expr) -> Ratio | None:
         """A quotient by a fraction that no short literal holds, in whole numbers."""
-        if isinstance(b, ex.Num) and b.value > 0 and b.value.denominator != 1 and not _is_short(b.value):
+        if isinstance(b, ex.Num) and b.value > 0 and b.value.denominator != 1 and not is_short(b.value):
             return self.exact(ex.Op("div", (a, b)))
         return None
 
@@ -357,7 +298,7 @@ class Printer:
             bounds = tuple(Fraction(i + 1) for i in range(last))
             return self._piecewise(index, bounds, values)
         at = self._index(index, last)
-        return Text(f"{_tuple([floating(_value(v)).text for v in values])}[{at}]")
+        return Text(f"{tuple_of([floating(_value(v)).text for v in values])}[{at}]")
 
     def _index(self, index: ex.Expr, last: int) -> str:
         """The whole part of the index, between 0 and `last`."""
@@ -369,19 +310,19 @@ class Printer:
 
     def _running_product(self, index: ex.Expr, values: tuple[ex.Expr, ...]) -> Text:
         if not all(isinstance(v, ex.Num) for v in values):
-            every = _tuple([self.text(v).text for v in values])
+            every = tuple_of([self.text(v).text for v in values])
             return Text(f"math.prod({every}[:{self._index(index, len(values))}])")
         if len(set(values)) == 1 and len(values) > 2:
             return Text(f"{floating(_value(values[0])).within(ATOM)} ** {self._index(index, len(values))}", POWER)
         products = [Fraction(1)]
         for v in values:
             products.append(products[-1] * _value(v))
-        return Text(f"{_tuple([floating(p).text for p in products])}[{self._index(index, len(values))}]")
+        return Text(f"{tuple_of([floating(p).text for p in products])}[{self._index(index, len(values))}]")
 
     def _piecewise(self, reading: ex.Expr, bounds: tuple[Fraction, ...], values: tuple[ex.Expr, ...]) -> Text:
         if len(bounds) > LONG_CHAIN and all(isinstance(v, ex.Num) for v in values):
             at = self.text(ex.Op("passed", (reading, *map(ex.Num, bounds))))
-            return Text(f"{_tuple([floating(_value(v)).text for v in values])}[{at.text}]")
+            return Text(f"{tuple_of([floating(_value(v)).text for v in values])}[{at.text}]")
         if len(values) == 1:
             return self.text(values[0])
         # A chain while it is short, halves of halves when it is long: Python nests only so deep.
@@ -389,7 +330,7 @@ class Printer:
         yes = self._piecewise(reading, bounds[: cut - 1], values[:cut])
         no = self._piecewise(reading, bounds[cut:], values[cut:])
         condition = self.condition(ex.Op("lt", (reading, ex.Num(bounds[cut - 1]))))
-        return _choice(yes, condition, no)
+        return choice(yes, condition, no)
 
     # Exactly.
 
@@ -434,7 +375,7 @@ class Printer:
                 return None
             over = math.lcm(a.over, b.over)
             yes, no = self._times(a, over // a.over).text, self._times(b, over // b.over).text
-            return Ratio(_choice(yes, self.condition(args[0]), no), over)
+            return Ratio(choice(yes, self.condition(args[0]), no), over)
         if name not in (
             "add",
             "sub",
@@ -475,12 +416,12 @@ class Printer:
             case "floor" if a.over == 1 and a.text.whole:
                 return a
             case "floor":
-                return Ratio(Text(f"{a.text.within(PRODUCT)} // {_int(a.over)}", PRODUCT, True))
+                return Ratio(Text(f"{a.text.within(PRODUCT)} // {whole_number(a.over)}", PRODUCT, True))
             case "ceil" if a.over == 1 and a.text.whole:
                 return a
             case "ceil":
                 up = self._times(Ratio(a.text, 1, a.line), -1).text
-                return Ratio(Text(f"-({up.within(PRODUCT)} // {_int(a.over)})", SIGN, True))
+                return Ratio(Text(f"-({up.within(PRODUCT)} // {whole_number(a.over)})", SIGN, True))
             case "round":
                 return self._exact_op("floor", (ex.Op("add", (args[0], ex.Num(Fraction(1, 2)))),))
             case "abs":
@@ -497,7 +438,7 @@ class Printer:
 
     def _exact_sum(self, a: Ratio, b: Ratio, over: int, minus: bool) -> Ratio:
         """The sum of two ratios that are both over `over`."""
-        x, y = _straight(a), _straight(b)
+        x, y = straight(a), straight(b)
         if x is not None and y is not None and ("" in (x[0], y[0]) or x[0] == y[0]):
             sign = -1 if minus else 1
             whole = a.text.whole and b.text.whole
@@ -516,10 +457,10 @@ class Printer:
             scaled = [-((offset - m) // slope) for m in scaled]
             text = Text(variable)
         if len(scaled) <= 2:
-            tests = [f"({text.within(SUM)} >= {_int(m)})" for m in scaled]
+            tests = [f"({text.within(SUM)} >= {whole_number(m)})" for m in scaled]
             return Ratio(Text(" + ".join(tests), SUM if len(tests) > 1 else ATOM, True))
         self.modules.add("bisect")
-        return Ratio(Text(f"bisect({_tuple([_int(m) for m in scaled])}, {text.text})", ATOM, True))
+        return Ratio(Text(f"bisect({tuple_of([whole_number(m) for m in scaled])}, {text.text})", ATOM, True))
 
     def condition(self, expr: ex.Expr) -> str:
         """The source of a truth value: a comparison, or whether the value is not 0."""
@@ -536,7 +477,7 @@ class Printer:
         x = self._times(Ratio(x.text, 1, x.line), over // x.over)
         y = self._times(Ratio(y.text, 1, y.line), over // y.over)
         if isinstance(b, ex.Num) and x.line is not None and x.line[1] > 0 and x.text.whole:
-            return _bounded(x.line[0], sign, Fraction(int(y.text.text) - x.line[2], x.line[1]))
+            return compared(x.line[0], sign, Fraction(int(y.text.text) - x.line[2], x.line[1]))
         return f"{x.text.within(SUM)} {sign} {y.text.within(SUM)}"
 
     def _line(self, variable: str, slope: int, offset: int, scale: int = 1, whole: bool = True) -> Ratio:
@@ -544,13 +485,13 @@ class Printer:
         common = math.gcd(slope, offset, scale)
         slope, offset, scale = slope // common, offset // common, scale // common
         if slope == 0 or not variable:
-            return Ratio(Text(_int(offset), SIGN if offset < 0 else ATOM, True), scale)
-        text = variable if abs(slope) == 1 else f"{_int(abs(slope))} * {variable}"
+            return Ratio(Text(whole_number(offset), SIGN if offset < 0 else ATOM, True), scale)
+        text = variable if abs(slope) == 1 else f"{whole_number(abs(slope))} * {variable}"
         if slope < 0 < offset:
-            text, offset_text = f"{_int(offset)} - {text}", ""
+            text, offset_text = f"{whole_number(offset)} - {text}", ""
         else:
             text = text if slope > 0 else f"-{text}"
-            offset_text = f" {'-' if offset < 0 else '+'} {_int(abs(offset))}" if offset else ""
+            offset_text = f" {'-' if offset < 0 else '+'} {whole_number(abs(offset))}" if offset else ""
         binds = SUM if offset else SIGN if slope < 0 else PRODUCT if slope != 1 else ATOM
         return Ratio(Text(text + offset_text, binds, whole), scale, (variable, slope, offset))
 
@@ -558,19 +499,19 @@ class Printer:
         factor = Fraction(factor)
         common = math.gcd(factor.numerator, a.over)
         by, over = factor.numerator // common, a.over // common * factor.denominator
-        straight = _straight(a)
+        straight = straight(a)
         if straight is not None:
             return self._line(straight[0], straight[1] * by, straight[2] * by, over, a.text.whole)
         if by == 1:
             return Ratio(a.text, over)
-        text = f"-{a.text.within(SIGN)}" if by == -1 else f"{_int(by)} * {a.text.within(SIGN)}"
+        text = f"-{a.text.within(SIGN)}" if by == -1 else f"{whole_number(by)} * {a.text.within(SIGN)}"
         return Ratio(Text(text, PRODUCT if by != -1 else SIGN, a.text.whole), over)
 
     def _over(self, a: Ratio) -> Text:
         """The ratio's value in floating point; an int where it is one."""
         if a.over == 1:
             return a.text if a.text.whole else Text(f"float({a.text.text})")
-        quotient = Text(f"{a.text.within(PRODUCT)} / {_int(a.over)}", PRODUCT)
+        quotient = Text(f"{a.text.within(PRODUCT)} / {whole_number(a.over)}", PRODUCT)
         return quotient if a.text.whole else Text(f"float({quotient.text})")
 
     # Bounds.
@@ -585,39 +526,9 @@ def _clock(origin: tuple[str, int, Fraction]) -> tuple[str, Fraction, int]:
     return clock, at, table
 
 
-def _choice(yes: Text, condition: str, no: Text) -> Text:
-    """A lazy choice."""
-    return Text(f"{yes.within(COMPARE)} if {condition} else {no.within(CHOICE)}", CHOICE, yes.whole and no.whole)
-
-
 def _value(expr: ex.Expr) -> Fraction:
     assert isinstance(expr, ex.Num)
     return expr.value
-
-
-def _straight(a: Ratio) -> tuple[str, int, int] | None:
-    """The numerator as (variable, slope, offset); a number has no variable."""
-    if a.line is None and a.text.text.replace("_", "").lstrip("-").isdigit():
-        return "", 0, int(a.text.text)
-    return a.line
-
-
-def _bounded(variable: str, sign: str, bound: Fraction) -> str:
-    """A comparison of an int with a bound, as one with an int."""
-    if bound.denominator == 1:
-        return f"{variable} {sign} {_int(int(bound))}"
-    if sign in ("==", "!="):
-        return str(sign == "!=")
-    whole = math.ceil(bound) if sign in ("<", ">=") else math.floor(bound)
-    return f"{variable} {sign} {_int(whole)}"
-
-
-def _tuple(items: list[str]) -> str:
-    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
-
-
-def _indented(lines: list[str]) -> list[str]:
-    return ["    " + line for line in lines]
 
 
 def _is_negative(expr: ex.Expr) -> bool:
@@ -649,10 +560,6 @@ def _opposite(expr: ex.Expr) -> ex.Expr:
 def _as_factor(expr: ex.Expr, text: Text) -> str:
     """The text right of a `*`; products and quotients need no parentheses there."""
     return text.within(PRODUCT if isinstance(expr, ex.Op) and expr.name in ("mul", "div") else SIGN)
-
-
-def _mentions_t(line: str) -> bool:
-    return re.search(r"\bt\b", line) is not None
 
 
 def _stays_positive(expr: ex.Expr) -> bool:

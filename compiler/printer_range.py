@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from schedc.compiler import expressions as ex
+from schedc.compiler.printer_text import Line
 
 if TYPE_CHECKING:
     from schedc.compiler.printer import Scope
@@ -28,8 +29,6 @@ def value_range(expr: ex.Expr, scope: Scope) -> Range:
 
 
 def _range(expr: ex.Expr, scope: Scope) -> Range:
-    from schedc.compiler.printer import Line
-
     match expr:
         case ex.Num(value):
             return float(value), float(value)

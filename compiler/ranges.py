@@ -78,7 +78,7 @@ def segment_range(expr: Expr, first: int, last: int, draft: plan.Plan, others: G
 
 
 def _atoms(expr: Expr, given: Given) -> tuple[Expr, dict[str, Interval]]:
-    """The expression with every largest part that feedback decides and time does not named, and the range of each."""
+    """The expression with what feedback decides, and time does not, named, and the range of each."""
     names: dict[Expr, str] = {}
     ranges: dict[str, Interval] = {}
 
@@ -88,13 +88,13 @@ def _atoms(expr: Expr, given: Given) -> tuple[Expr, dict[str, Interval]]:
     def change(e: Expr) -> Expr | None:
         if not any(v.startswith("factor:") for v in ex.variables(e)) or reads_time(e):
             return None
-        scale, core = (e.args[0], e.args[1]) if isinstance(e, ex.Op) and e.name == "mul" and isinstance(e.args[0], ex.Num) else (None, e)
-        if core not in names:
-            names[core] = f"atom:{len(names)}"
-            env = {v: given.get(v.name, (Fraction(0), Fraction(1000))) for v in ex.walk(core) if isinstance(v, ex.Var)}
-            ranges[names[core]] = bounds(core, env)
-        atom = ex.Var(names[core])
-        return atom if scale is None else ex.mul(scale, atom)
+        if isinstance(e, ex.Op) and e.name in ("add", "sub", "neg", "mul", "div"):
+            return None  # affine: what is inside is named
+        if e not in names:
+            names[e] = f"atom:{len(names)}"
+            env = {v: given.get(v.name, (Fraction(0), Fraction(1000))) for v in ex.walk(e) if isinstance(v, ex.Var)}
+            ranges[names[e]] = bounds(e, env)
+        return ex.Var(names[e])
 
     return ex.rebuild(expr, change), ranges
 

@@ -43,8 +43,10 @@ def in_local_time(expr: ex.Expr, origin: Fraction, clock: str, table: int = 0) -
         if line is None or line[0] != leaf:
             return None
         _, a, b = line
-        moving = ex.mul(ex.Num(b), t)
         rest = a + b * origin
+        if b < 0 and rest:
+            return ex.sub(ex.Num(rest), ex.mul(ex.Num(-b), t))
+        moving = ex.mul(ex.Num(b), t)
         return ex.sub(moving, ex.Num(-rest)) if rest < 0 else ex.add(moving, ex.Num(rest))
 
     return ex.rebuild(expr, change)
@@ -378,7 +380,7 @@ def _written(expr: ex.Expr) -> tuple[str, int]:
     match expr:
         case ex.Num(value):
             shown = number(value)
-            return shown, 0 if value < 0 else 2 if "/" in shown else 4
+            return shown, 1 if value < 0 else 2 if "/" in shown else 4
         case ex.Const(name):
             return name, 4
         case ex.Reading() | ex.Var() | ex.Bound():
@@ -395,7 +397,7 @@ def _written(expr: ex.Expr) -> tuple[str, int]:
         case ex.Op("sub", (x, y)):
             return f"{_text(x, 1)} - {_text(y, 2)}", 1
         case ex.Op("neg", (x,)):
-            return f"-{_text(x, 2)}", 0
+            return f"-{_text(x, 2)}", 1
         case ex.Op("mul" | "div", _):
             return _product(expr)
         case ex.Op("pow", (x, y)):
@@ -421,7 +423,9 @@ def _negated(expr: ex.Expr) -> ex.Expr | None:
 
 def _product(expr: ex.Expr) -> tuple[str, int]:
     """A product as one fraction: what stands above, and what below."""
-    coefficient, above, below = Fraction(1), [], []
+    coefficient = Fraction(1)
+    above: list[str] = []
+    below: list[str] = []
 
     def collect(e: ex.Expr, over: bool) -> None:
         nonlocal coefficient
@@ -451,7 +455,7 @@ def _product(expr: ex.Expr) -> tuple[str, int]:
     under = "*".join(below)
     if below:
         over += f"/({under})" if len(below) > 1 else f"/{under}"
-    return sign + over, 0 if sign else 2
+    return sign + over, 1 if sign else 2
 
 
 def number(value: Fraction) -> str:

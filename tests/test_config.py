@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -197,6 +198,7 @@ class TestOtherLoaders:
 
 def test_the_example_runs() -> None:
     file = Path(__file__).parents[1] / "examples" / "config.py"
-    done = subprocess.run([sys.executable, file], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": str(Path(schedc.__file__).parents[1])}
+    done = subprocess.run([sys.executable, file], capture_output=True, text=True, check=True, env=env)
     assert "lr 0.001" in done.stdout
     assert "no stage is called `cosin`" in done.stdout

@@ -85,7 +85,7 @@ def short() { lr = 1; momentum = 2 }
 def f(x) = (x  # inner
   ## doc-like inner
   + 3)
-curve much_too_long_a_formula_for_one_line(p, first_parameter: number = 1, second_parameter: number = 2) = p^first_parameter
+curve too_long_for_one_line(p, first_parameter: number = 1, second_parameter: number = 2) = p^first_parameter
 a; -b # minus
   # c
 ; -c
@@ -223,11 +223,8 @@ def short() { lr = 1; momentum = 2 }
 # doc-like inner
 ## hoisted comments do not part a definition from its words
 def f(x) = (x + 3)
-curve much_too_long_a_formula_for_one_line(
-  p,
-  first_parameter: number = 1,
-  second_parameter: number = 2,
-) = p^first_parameter
+curve too_long_for_one_line(p, first_parameter: number = 1, second_parameter: number = 2) =
+  p^first_parameter
 a;
 -b;  # minus
 # c

@@ -77,7 +77,8 @@ def inverse_time(gamma: number > 0) = start / (1 + gamma * t)
 def warmup(T: duration, shape: curve = linear, from: level = 0, to: level = start) = from + (to - from) * shape(p)
 
 ## Warmup, stable, decay.
-def wsd(warm: duration, stable: duration, decay: duration, to: level = 0) = warmup warm -> hold stable -> linear decay to=to
+def wsd(warm: duration, stable: duration, decay: duration, to: level = 0) =
+  warmup warm -> hold stable -> linear decay to=to
 
 curve cosine(p) = (1 - cos(pi * p)) / 2          # also defines the stage: cosine T from=start to=0
 modifier staircase(every: duration > 0) = input(floor(t / every) * every)      # input at another time

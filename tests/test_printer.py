@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedc.compiler import expressions as ex
-from schedc.compiler.printer import HELPERS, Call, Line, Printer, Scope, number
+from schedc.compiler.printer import HELPERS, Printer, Scope
+from schedc.compiler.printer_text import Call, Line, number
 
 N = ex.num
 PI = ex.Const("pi")

@@ -667,8 +667,8 @@ class TestPlateau:
         st.integers(0, 4), st.integers(0, 3), st.sampled_from([0.0, 1e-4, 0.1]), st.sampled_from([0.0, 0.03]),
     )  # fmt: skip
     def test_decisions_are_torchs(
-        self, metrics: list[float], mode: Literal["min", "max"], threshold_mode: Literal["rel", "abs"], patience: int, cooldown: int,
-        threshold: float, least: float,
+        self, metrics: list[float], mode: Literal["min", "max"], threshold_mode: Literal["rel", "abs"],
+        patience: int, cooldown: int, threshold: float, least: float,
     ) -> None:  # fmt: skip
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
         theirs = ReduceLROnPlateau(
