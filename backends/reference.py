@@ -13,7 +13,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from mpmath.ctx_mp import MPContext
+from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
 
 from schedc.compiler import expressions as ex
 from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Feedback, Plan
@@ -32,7 +32,7 @@ Show = Callable[[str, Fraction], Fraction]
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
-class Undefined(ArithmeticError):
+class Undefined(ArithmeticError):  # noqa: N818
     """A value that does not exist: a division by zero, the logarithm of a negative number."""
 
 
@@ -202,7 +202,7 @@ def expression_value(
                 where = of(shown)
                 return of(choices[sum(_order(where, b) >= 0 for b in bounds)])
             case ex.Convert(shown, source, target, table):
-                there = position(clocks[table], source, _rational(of(shown)))
+                there = position(clocks[table], source, rational(of(shown)))
                 return reading(clocks[table], target, there)
             case ex.Op(name, args):
                 return operation(name, args)
@@ -258,14 +258,15 @@ def _bounded(x: Number) -> Number:
     return whole if isinstance(whole, Fraction) else Fraction(10**9 if whole > 0 else -1)
 
 
-def _rational(x: Number) -> Fraction:
+def rational(x: Number) -> Fraction:
     """The number as a Fraction, of 60 digits where it is irrational."""
     if isinstance(x, Fraction):
         return x
     sign, mantissa, exponent, _ = x._mpf_
     if not mp.isfinite(x) or exponent > 1_000_000:
         raise Undefined("a clock reading beyond all bounds")
-    return (-1) ** sign * Fraction(int(mantissa)) * Fraction(2) ** exponent
+    size = int(mantissa) * 2**exponent if exponent >= 0 else Fraction(int(mantissa), 2**-exponent)
+    return Fraction(-size if sign else size)
 
 
 def curve_value(
@@ -282,6 +283,8 @@ def curve_value(
                 raise Ended(segment.error)
             return expression_value(clocks, segment.formula, at, values, look)
     formula = curve.after if curve.after is not None else curve.segments[-1].ends
+    if formula is None:
+        raise ValueError("the curve has ended, and nothing says what holds after it")
     return expression_value(clocks, formula, at, values, look)
 
 

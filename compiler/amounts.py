@@ -259,6 +259,8 @@ def _formal(node: rd.Expr, name: str, type_: rd.Type, env: Env, frame: Frame) ->
     if not isinstance(found, tuple):
         return found
     given, where = found
+    if env.definition is not None and is_none(name, env):
+        raise stop(env, messages_names.missing_argument(env.definition.name, name, str(type_), node.span))
     if type_.kind == "level":
         return level(given, where, frame)
     if type_.kind == "duration":

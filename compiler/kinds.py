@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env, Ground, formal_argument, word
-from schedc.compiler.resolve import varies_with
+from schedc.compiler.amounts import Env, Ground, formal_argument, is_none, word
+from schedc.compiler.resolve import type_of, varies_with
 
 CLOSED, OPEN, ENDLESS, CONSTANT = "closed", "open", "endless", "constant"
 
@@ -25,6 +25,21 @@ def is_operand(node: rd.Expr, env: Env) -> bool:
     return False
 
 
+def branches_of(node: rd.Apply, env: Env) -> tuple[rd.Expr, ...]:
+    """The arguments of an application; of an `if` on a word, a flag or `none`, only the one that it takes."""
+    if node.name != "if":
+        return node.args
+    condition, yes, no = node.args
+    match condition:
+        case rd.FlagValue() | rd.FormalRef(type=rd.Type(kind="flag")):
+            return (yes,) if word(condition, env) == "true" else (no,)
+        case rd.Apply(name="eq" | "ne" as name, args=(rd.FormalRef(name=formal), b)) if type_of(b) == "none":
+            return (yes,) if is_none(formal, env) == (name == "eq") else (no,)
+        case rd.Apply(name="eq" | "ne" as name, args=(a, b)) if type_of(a) in ("word", "text", "flag"):
+            return (yes,) if (word(a, env) == word(b, env)) == (name == "eq") else (no,)
+    return node.args
+
+
 def operands_of(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
     """The schedules inside a formula, those that a decided choice leaves out excepted."""
     if is_operand(node, env):
@@ -33,7 +48,9 @@ def operands_of(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
         case rd.FormalRef(name=name):
             found = formal_argument(name, env)
             return operands_of(*found) if isinstance(found, tuple) else []
-        case rd.Apply(args=args) | rd.CurveCall(args=args):
+        case rd.Apply():
+            return [o for a in branches_of(node, env) for o in operands_of(a, env)]
+        case rd.CurveCall(args=args):
             return [o for a in args for o in operands_of(a, env)]
         case rd.Choose(branches=branches):
             chosen = word(node.word, env)
@@ -50,7 +67,9 @@ def own_reads(node: rd.Expr, env: Env) -> set[str]:
             return {"batch"}
         case rd.BoundRef():
             return {"bound"}
-        case rd.Apply(args=args) | rd.CurveCall(args=args):
+        case rd.Apply():
+            return set().union(*(own_reads(a, env) for a in branches_of(node, env)))
+        case rd.CurveCall(args=args):
             return set().union(*(own_reads(a, env) for a in args))
         case rd.InputAt(at=at):
             return own_reads(at, env)
@@ -78,7 +97,9 @@ def varying(node: rd.Expr, env: Env) -> bool:
         case rd.FormalRef(name=name):
             found = formal_argument(name, env)
             return isinstance(found, tuple) and varying(*found)
-        case rd.Apply(args=args) | rd.CurveCall(args=args):
+        case rd.Apply():
+            return any(varying(a, env) for a in branches_of(node, env))
+        case rd.CurveCall(args=args):
             return any(varying(a, env) for a in args)
         case rd.Choose(branches=branches):
             chosen = word(node.word, env)

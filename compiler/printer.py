@@ -499,9 +499,9 @@ class Printer:
         factor = Fraction(factor)
         common = math.gcd(factor.numerator, a.over)
         by, over = factor.numerator // common, a.over // common * factor.denominator
-        straight = straight(a)
-        if straight is not None:
-            return self._line(straight[0], straight[1] * by, straight[2] * by, over, a.text.whole)
+        on_line = straight(a)
+        if on_line is not None:
+            return self._line(on_line[0], on_line[1] * by, on_line[2] * by, over, a.text.whole)
         if by == 1:
             return Ratio(a.text, over)
         text = f"-{a.text.within(SIGN)}" if by == -1 else f"{whole_number(by)} * {a.text.within(SIGN)}"

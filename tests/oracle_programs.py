@@ -19,12 +19,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parent
 Record = Mapping[str, Any]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Program:
     text: str
     names: Mapping[str, str] = field(default_factory=lambda: {"lr": "lr"})
     bases: tuple[float, ...] = ()
-    context: Mapping[str, Any] = NOTHING
+    context: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "loss"
     at: Callable[[int], int] | None = None
 
