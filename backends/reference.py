@@ -13,7 +13,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from mpmath.ctx_mp import MPContext  # type: ignore[import-untyped]
+from mpmath.ctx_mp import MPContext
 
 from schedc.compiler import expressions as ex
 from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Feedback, Plan
@@ -72,10 +72,10 @@ def _arithmetic(name: str, a: Number, b: Number) -> Number:
     if not (isinstance(a, Fraction) and isinstance(b, Fraction)):
         a, b = _real(a), _real(b)
     match name:
-        case "add":
-            return a + b
-        case "sub":
-            return a - b
+        case "add" | "sub":
+            out = a + b if name == "add" else a - b
+            cancelled = not isinstance(out, Fraction) and mp.isfinite(out) and abs(out) <= CLOSE * max(abs(a), abs(b))
+            return Fraction(0) if cancelled else out
         case "mul":
             return a * b
     if b == 0:
@@ -109,7 +109,9 @@ def _function(name: str, x: Number) -> Number:
         return Fraction(1) if name in ("exp", "cos") else Fraction(0)
     if name == "tan" and abs(mp.cos(_real(x))) < CLOSE:
         raise Undefined("tan of half a turn")
-    return getattr(mp, {"log": "ln"}.get(name, name))(_real(x))
+    value = getattr(mp, {"log": "ln"}.get(name, name))(_real(x))
+    # What is left at a zero of sin or cos is the rounding of its argument.
+    return Fraction(0) if name in ("sin", "cos", "tan") and abs(value) <= CLOSE * max(1, abs(x)) else value
 
 
 def _drawn(pieces: Sequence[ClockPiece], clock: str, piece: ClockPiece, position: Fraction) -> Fraction:

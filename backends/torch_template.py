@@ -191,7 +191,7 @@ class Schedule(LRScheduler):
         new = {}
         if "lr" in HYPER_PARAMETERS:
             at = list(HYPER_PARAMETERS).index("lr")
-            for kind, values in zip(self._kinds, self._values(self.last_epoch), strict=True):
+            for kind, values in zip(self._kinds, self._values(self.last_epoch)):
                 new.update((id(group), values[at]) for group in kind.groups)
         return [new.get(id(group), group["lr"]) for group in self.optimizer.param_groups]
 
@@ -217,7 +217,7 @@ class Schedule(LRScheduler):
     def _restore(self, state_dict):
         self._step_count = state_dict["_step_count"]
         self._early = 0
-        for plateau, saved in zip(self.plateaus, state_dict["plateaus"], strict=True):  #: feedback
+        for plateau, saved in zip(self.plateaus, state_dict["plateaus"]):  #: feedback
             vars(plateau).update(saved)  #: feedback
         self._go_to(state_dict["last_epoch"])
 '''
@@ -247,16 +247,16 @@ ATTACH = '''
         return hyper_parameters(@ARGUMENTS@)
 
     def _write(self, values):
-        for kind, new in zip(self._kinds, values, strict=True):
-            for (key, index, groups, tensors), value in zip(kind.slots, new, strict=True):
-                for tensor in tensors:
-                    tensor.fill_(value)
+        for kind, new in zip(self._kinds, values):
+            for (key, index, groups, tensors), value in zip(kind.slots, new):
                 if index is None:
                     for group in groups:
                         group[key] = value
                 else:
                     for group in groups:
                         write(group, key, index, value)
+                for tensor in tensors:
+                    tensor.fill_(value)
 
     def _attach(self):
         """Sort the param groups into kinds, and note in each what it was built with."""
@@ -299,7 +299,7 @@ ATTACH = '''
 
     def _reattach(self):
         """The optimizer has loaded a state, and with it new dicts for its groups."""
-        for group, mark in zip(self.optimizer.param_groups, self._marks, strict=True):  #: rules
+        for group, mark in zip(self.optimizer.param_groups, self._marks):  #: rules
             group["schedc"] = mark  #: rules
         self._seen = None, 0
         self._write(self._values(self.last_epoch))
@@ -313,7 +313,7 @@ ATTACH = '''
                 f"this schedule has group rules, and a param group of the optimizer {was}: "  #: rules
                 "build the optimizer from plan.param_groups(model)"  #: rules
             )  #: rules
-        return dict(zip(mark["rules"], mark["captures"], strict=True))  #: rules
+        return dict(zip(mark["rules"], mark["captures"]))  #: rules
   #: rules
     def _place(self, group, name, rules):
         """The key and index of a hyper-parameter in a param group; no key where nothing sets it there."""

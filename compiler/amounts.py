@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from schedc.compiler import expressions as ex, messages_layout as say, messages_names, resolved as rd
+from schedc.compiler import expressions as ex
+from schedc.compiler import messages_layout as say
+from schedc.compiler import messages_names
+from schedc.compiler import resolved as rd
 from schedc.compiler.clocks import Clocks, UnknownClock
+from schedc.compiler.constants import approximate, as_fraction, exact
 from schedc.compiler.diagnostics import Diagnostic, Level
 from schedc.compiler.expressions import Expr
 from schedc.compiler.resolve import type_of
@@ -119,14 +123,16 @@ def stop(env: Env, said: Diagnostic) -> Stop:
 
     from schedc.compiler.diagnostics import Label
 
-    return Stop(replace(said, primary=Label(site, said.primary.text), labels=(*said.labels, Label(said.span, "from here in the library"))))
+    return Stop(
+        replace(
+            said,
+            primary=Label(site, said.primary.text),
+            labels=(*said.labels, Label(said.span, "from here in the library")),
+        )
+    )
 
 
 _COMPARE = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least", "eq": "equal to", "ne": "not"}
-
-
-def root(frame: Frame) -> Frame:
-    return frame
 
 
 def number(node: rd.Expr, env: Env, frame: Frame) -> Expr:
@@ -304,7 +310,11 @@ def _apply(node: rd.Apply, env: Env, frame: Frame) -> Expr:
             return number(args[1] if condition.value else args[2], env, frame)
         return ex.op("if", condition, number(args[1], env, frame), number(args[2], env, frame))
     kinds = [type_of(a) for a in args]
-    if name in ("div", "lt", "le", "gt", "ge", "eq", "ne") and all(k in ("duration", "share") for k in kinds) and frame.clock is None:
+    if (
+        name in ("div", "lt", "le", "gt", "ge", "eq", "ne")
+        and all(k in ("duration", "share") for k in kinds)
+        and frame.clock is None
+    ):
         a, b = (duration(x, env, frame) for x in args)
         return ex.op(name, ex.Num(a.amount), ex.Num(convert(b, a.clock, frame, env, args[1].span)))
     return ex.op(name, *(number(a, env, frame) for a in args))
@@ -386,74 +396,6 @@ def items(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
     raise stop(env, messages_names.wrong_type("this", "list", type_of(node), node.span))
 
 
-def exact(expr: Expr) -> Fraction | None:
-    """The value of a constant expression, where it is rational; floor, ceil and round of irrational ones included."""
-    if isinstance(expr, ex.Num):
-        return expr.value
-    if isinstance(expr, ex.Op) and expr.name in ("floor", "ceil", "round") and ex.is_constant(expr) and not ex.variables(expr):
-        return _rounded(expr)
-    if isinstance(expr, ex.Op):
-        parts = [exact(a) for a in expr.args]
-        if all(p is not None for p in parts):
-            return ex.fold(expr.name, tuple(p for p in parts if p is not None))
-    return None
-
-
-def _rounded(expr: ex.Op) -> Fraction | None:
-    import mpmath
-
-    with mpmath.workdps(60):
-        value = approximate(expr.args[0])
-        if value is None:
-            return None
-        if expr.name == "round":
-            value = value + mpmath.mpf(1) / 2
-        low = int(mpmath.floor(value))
-        return Fraction(low if expr.name != "ceil" else -int(mpmath.floor(-value)))
-
-
-def approximate(expr: Expr) -> object | None:
-    """The value of a constant expression to 60 digits (an mpf); None if it reads anything or is undefined."""
-    import mpmath
-
-    with mpmath.workdps(60):
-        try:
-            return _mpf(expr)
-        except (ZeroDivisionError, ValueError, OverflowError, KeyError):
-            return None
-
-
-def _mpf(expr: Expr) -> object:
-    import mpmath
-
-    match expr:
-        case ex.Num(value):
-            return mpmath.mpf(value.numerator) / value.denominator
-        case ex.Const(name):
-            return {"pi": mpmath.pi, "e": mpmath.e, "inf": mpmath.inf}[name] + 0
-        case ex.Op(name, args):
-            a = [_mpf(x) for x in args]
-            simple = {
-                "add": lambda: a[0] + a[1], "sub": lambda: a[0] - a[1], "mul": lambda: a[0] * a[1], "div": lambda: a[0] / a[1],
-                "neg": lambda: -a[0], "pow": lambda: mpmath.mpf(1) if a[1] == 0 else mpmath.power(a[0], a[1]),
-                "exp": lambda: mpmath.exp(a[0]), "log": lambda: mpmath.log(a[0]), "sqrt": lambda: mpmath.sqrt(a[0]),
-                "sin": lambda: mpmath.sin(a[0]), "cos": lambda: mpmath.cos(a[0]), "tan": lambda: mpmath.tan(a[0]),
-                "tanh": lambda: mpmath.tanh(a[0]), "abs": lambda: abs(a[0]), "min": lambda: min(a), "max": lambda: max(a),
-                "floor": lambda: mpmath.floor(a[0]), "ceil": lambda: mpmath.ceil(a[0]), "round": lambda: mpmath.floor(a[0] + 0.5),
-                "mod": lambda: a[0] - a[1] * mpmath.floor(a[0] / a[1]), "clamp": lambda: min(max(a[0], a[1]), a[2]),
-                "if": lambda: a[1] if a[0] else a[2], "lt": lambda: a[0] < a[1], "le": lambda: a[0] <= a[1], "gt": lambda: a[0] > a[1],
-                "ge": lambda: a[0] >= a[1], "eq": lambda: a[0] == a[1], "ne": lambda: a[0] != a[1],
-            }  # fmt: skip
-            value = simple[name]()
-            if isinstance(value, mpmath.mpc):
-                raise ValueError(name)
-            return value
-    raise KeyError(expr)
-
-
-# -- durations
-
-
 def duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
     """A duration as an amount of one clock. Durations of two clocks are joined where their ratio is constant."""
     match node:
@@ -491,9 +433,9 @@ def duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
             return duration(_chosen(node, env, branches), env, frame)
         case rd.Apply(name="if", args=args):
             condition = number(args[0], env, frame)
-            value = exact(condition)
-            if value is not None:
-                return duration(args[1] if value else args[2], env, frame)
+            decided = exact(condition)
+            if decided is not None:
+                return duration(args[1] if decided else args[2], env, frame)
         case rd.Apply(name="mul", args=(a, b)):
             if type_of(a) in ("duration", "share") or type_of(b) not in ("duration", "share"):
                 a, b = b, a
@@ -506,14 +448,18 @@ def duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
                 raise stop(env, say.irrational(node.span))
             return Quantity(quantity.clock, quantity.amount / factor)
         case rd.Apply(name="pick", args=(a, b)):
-            found = [duration(i, where, frame) for i, where in items(a, env)]
-            return found[max(0, min(int(_rational(b, env, frame)), len(found) - 1))]
-        case rd.Apply(name="neg" | "add" | "sub" | "min" | "max" | "floor" | "ceil" | "round" | "clamp" | "mod" | "abs" as name, args=args) if any(
-            type_of(a) in ("duration", "share") for a in args
-        ):
+            listed = [duration(i, where, frame) for i, where in items(a, env)]
+            return listed[max(0, min(int(_rational(b, env, frame)), len(listed) - 1))]
+        case rd.Apply(
+            name="neg" | "add" | "sub" | "min" | "max" | "floor" | "ceil" | "round" | "clamp" | "mod" | "abs" as name,
+            args=args,
+        ) if any(type_of(a) in ("duration", "share") for a in args):
             parts = [duration(a, env, frame) for a in args]
             clock = next((p.clock for p in parts if not p.bare), parts[0].clock)
-            values = [p.amount if p.bare and name not in ("add", "sub") else convert(p, clock, frame, env, node.span) for p in parts]
+            values = [
+                p.amount if p.bare and name not in ("add", "sub") else convert(p, clock, frame, env, node.span)
+                for p in parts
+            ]
             folded = ex.fold(name, tuple(values))
             assert folded is not None
             return Quantity(clock, folded)
@@ -551,18 +497,21 @@ def position_terms(node: rd.Expr, env: Env, frame: Frame) -> list[Quantity]:
     return [quantity]
 
 
-# -- bounds of parameters
-
-
 def check_bounds(definition: rd.Definition, env: Env, frame: Frame) -> None:
     """Every argument within its parameter's bounds; raises Stop for the first that is not."""
     for formal in definition.formals:
         found = formal_argument(formal.name, env)
-        if isinstance(found, tuple) and formal.type.kind in ("number", "count", "duration", "level") and not is_none(formal.name, env):
+        if (
+            isinstance(found, tuple)
+            and formal.type.kind in ("number", "count", "duration", "level")
+            and not is_none(formal.name, env)
+        ):
             check_value(formal.name, formal.type, *found, env, frame, formal.span)
 
 
-def check_value(name: str, type_: rd.Type, node: rd.Expr, where: Env, env: Env, frame: Frame, declared: Span | None) -> None:
+def check_value(
+    name: str, type_: rd.Type, node: rd.Expr, where: Env, env: Env, frame: Frame, declared: Span | None
+) -> None:
     if isinstance(node, rd.Variable) and node.name in ("none", "start", "inf"):
         return
     nodes = items(node, where) if type_.is_list else [(node, where)]
@@ -572,7 +521,9 @@ def check_value(name: str, type_: rd.Type, node: rd.Expr, where: Env, env: Env, 
                 continue
             quantity = duration(item, place, frame)
             value: Fraction | None = quantity.amount
-        elif type_of(item) in ("share", "duration") or (isinstance(item, rd.FormalRef) and item.type.kind in ("level", "duration")):
+        elif type_of(item) in ("share", "duration") or (
+            isinstance(item, rd.FormalRef) and item.type.kind in ("level", "duration")
+        ):
             continue
         elif _reads_start(item):
             continue
@@ -581,21 +532,23 @@ def check_value(name: str, type_: rd.Type, node: rd.Expr, where: Env, env: Env, 
             value = exact(expr)
             if value is None:
                 approximation = approximate(expr)
-                value = None if approximation is None else _as_fraction(approximation)
+                value = None if approximation is None else as_fraction(approximation)
         if value is None:
             continue
         if type_.kind == "count" and (value.denominator != 1 or value < 0):
-            raise stop(place, messages_names.out_of_bounds(name, "a whole number from 0 on", say.show(value), item.span, declared))
+            raise stop(
+                place,
+                messages_names.out_of_bounds(name, "a whole number from 0 on", say.show(value), item.span, declared),
+            )
         for op, limit in type_.bounds:
             bound = exact(number(limit, env, frame))
             if bound is not None and not ex.fold(op, (value, bound)):
-                raise stop(place, messages_names.out_of_bounds(name, f"{_COMPARE[op]} {say.show(bound)}", say.show(value), item.span, declared))
-
-
-def _as_fraction(value: object) -> Fraction | None:
-    import mpmath
-
-    return Fraction(str(mpmath.nstr(value, 50))) if mpmath.isfinite(value) else None
+                raise stop(
+                    place,
+                    messages_names.out_of_bounds(
+                        name, f"{_COMPARE[op]} {say.show(bound)}", say.show(value), item.span, declared
+                    ),
+                )
 
 
 def _reads_total(node: rd.Expr) -> bool:

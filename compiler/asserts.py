@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from schedc.compiler import evaluate, messages_layout as layout, messages_names, messages_values as say, plan, resolved as rd
-from schedc.compiler.amounts import Env, Frame, Stop, duration, exact, number
+from schedc.compiler import evaluate, messages_names, plan
+from schedc.compiler import messages_layout as layout
+from schedc.compiler import messages_values as say
+from schedc.compiler import resolved as rd
+from schedc.compiler.amounts import Env, Frame, Stop, duration, number
 from schedc.compiler.check_values import unobserved
+from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.modules import Builder
 from schedc.compiler.resolve import Names, Scope
@@ -61,7 +65,14 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
     for claim in line.program.main.claims:
         text = " ".join(claim.tree.span.text.split())
         try:
-            failure = next((f for case in _cases(draft, claim.tree) if (f := _Claims(line, draft, base, case).failure(claim.tree))), None)
+            failure = next(
+                (
+                    f
+                    for case in _cases(draft, claim.tree)
+                    if (f := _Claims(line, draft, base, case).failure(claim.tree))
+                ),
+                None,
+            )
         except Deferred:
             yield say.deferred(text, claim.tree.span)
         except Malformed as fault:
@@ -82,7 +93,9 @@ def _cases(draft: plan.Plan, tree: syntax.Expr) -> list[Case]:
     for i, g in enumerate(draft.groups):
         groups.append((f"in group {g.selection}", (i,)))
     if wanted is not None:
-        groups = [(w, r) for w, r in groups if r and any(s.text == wanted for s in draft.groups[r[0]].selection.union)] or [("", (-1,))]
+        groups = [
+            (w, r) for w, r in groups if r and any(s.text == wanted for s in draft.groups[r[0]].selection.union)
+        ] or [("", (-1,))]
     out = []
     for words, rules in groups:
         out.append(Case(words, rules, {}))
@@ -112,7 +125,9 @@ class _Claims:
         self.line, self.draft, self.base, self.case = line, draft, base, case
         self.cache: dict[str, np.ndarray[Any, Any]] = {}
         if case.rules == (-1,):
-            raise Malformed(say.bad_assert("no group has this selector", next(iter([line.program.main.claims[0].span]))))
+            raise Malformed(
+                say.bad_assert("no group has this selector", next(iter([line.program.main.claims[0].span])))
+            )
 
     # -- claims
 
@@ -127,7 +142,13 @@ class _Claims:
                 return self.compared(self.amount(a), op, self.amount(b))
             case syntax.Call(name=syntax.Name(text="continuous" | "decreasing" | "increasing" as what), args=args):
                 return self.continuous(tree) if what == "continuous" else self.monotone(what, args, tree)
-        raise Malformed(say.bad_assert("an assertion is a comparison, or `continuous`, `decreasing`, `increasing` of a binding", tree.span, "write `assert max(lr) <= 1e-3`"))
+        raise Malformed(
+            say.bad_assert(
+                "an assertion is a comparison, or `continuous`, `decreasing`, `increasing` of a binding",
+                tree.span,
+                "write `assert max(lr) <= 1e-3`",
+            )
+        )
 
     def compared(self, a: Amount, op: str, b: Amount) -> str | None:
         size = max(abs(a.value), abs(b.value))
@@ -160,7 +181,14 @@ class _Claims:
         for s in laid.segments:
             from schedc.compiler import expressions as ex
 
-            if any(isinstance(e, ex.Piecewise) or (isinstance(e, ex.Op) and e.name in ("floor", "ceil", "round", "mod", "passed", "pick", "product", "if")) for e in ex.walk(s.expr)):
+            if any(
+                isinstance(e, ex.Piecewise)
+                or (
+                    isinstance(e, ex.Op)
+                    and e.name in ("floor", "ceil", "round", "mod", "passed", "pick", "product", "if")
+                )
+                for e in ex.walk(s.expr)
+            ):
                 found = self.all_values(name)
                 step = np.abs(np.diff(found))
                 if len(step) and step.max() > 0.2 * np.abs(found).max():
@@ -214,10 +242,14 @@ class _Claims:
             tree = tree.body
         if isinstance(tree, syntax.Indexed):
             return self.is_binding(f"{tree.name}[{tree.index}]")
-        return isinstance(tree, syntax.Name) and (self.is_binding(tree.text) or tree.text in ("lr", "weight_decay", "momentum"))
+        return isinstance(tree, syntax.Name) and (
+            self.is_binding(tree.text) or tree.text in ("lr", "weight_decay", "momentum")
+        )
 
     def is_binding(self, name: str) -> bool:
-        return any(b.name == name for b in (*self.draft.bindings, *self.draft.lets)) or any(b.name == name for g in self.draft.groups for b in g.bindings)
+        return any(b.name == name for b in (*self.draft.bindings, *self.draft.lets)) or any(
+            b.name == name for g in self.draft.groups for b in g.bindings
+        )
 
     def asked(self, what: str, args: tuple[syntax.Arg, ...], tree: syntax.Call) -> Amount:
         if self.is_binding(what):
@@ -239,7 +271,9 @@ class _Claims:
         values = self.all_values(name)
         if what == "mean":
             value = float(values.mean())
-            return Amount(value, f"`{name}` is {value:.6g} on average over {layout.show(len(values))} updates", self.peak(name))
+            return Amount(
+                value, f"`{name}` is {value:.6g} on average over {layout.show(len(values))} updates", self.peak(name)
+            )
         at = int(values.argmax() if what == "max" else values.argmin())
         value = float(values[at])
         return Amount(value, f"`{name}` is {value:.6g} at update {layout.show(at)}", self.peak(name))
@@ -252,7 +286,13 @@ class _Claims:
     def binding(self, tree: syntax.Expr) -> str:
         while isinstance(tree, syntax.Paren | syntax.GroupOf):
             tree = tree.body
-        name = tree.text if isinstance(tree, syntax.Name) else f"{tree.name}[{tree.index}]" if isinstance(tree, syntax.Indexed) else None
+        name = (
+            tree.text
+            if isinstance(tree, syntax.Name)
+            else f"{tree.name}[{tree.index}]"
+            if isinstance(tree, syntax.Indexed)
+            else None
+        )
         if name is None:
             raise Malformed(say.bad_assert("here stands the name of a binding", tree.span))
         if not self.is_binding(name):
@@ -265,12 +305,12 @@ class _Claims:
         value = exact(number(node, Env(), Frame(self.line.ground)))
         if value is not None:
             return float(value)
-        from schedc.compiler.amounts import approximate
+        from schedc.compiler.constants import approximate
 
         found = approximate(number(node, Env(), Frame(self.line.ground)))
         if found is None:
             raise Malformed(say.bad_assert("this is no number", tree.span))
-        return float(found)  # type: ignore[arg-type]
+        return float(found)
 
     def resolved(self, tree: syntax.Expr) -> rd.Expr:
         said: list[Diagnostic] = []
@@ -279,7 +319,9 @@ class _Claims:
         builder.module = main
         builder.let_trees = {}
         builder.resolving = []
-        node = Names(main, said, [], builder).expression(tree, Scope(where="in an assertion", variables=frozenset({"pi", "e", "inf", "total"})))
+        node = Names(main, said, [], builder).expression(
+            tree, Scope(where="in an assertion", variables=frozenset({"pi", "e", "inf", "total"}))
+        )
         if said:
             raise Malformed(said[0])
         return node
@@ -313,17 +355,37 @@ class _Claims:
         if name not in self.cache:
             n = self.updates()
             if n > EVERY_UPDATE:
-                raise Malformed(say.undecided(f"this holds over {layout.show(n)} updates", "too many to evaluate each", self.line.program.main.claims[0].span))
+                raise Malformed(
+                    say.undecided(
+                        f"this holds over {layout.show(n)} updates",
+                        "too many to evaluate each",
+                        self.line.program.main.claims[0].span,
+                    )
+                )
             self.cache[name] = self.values(name, np.arange(n))
         return self.cache[name]
 
     def values(self, name: str, n: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if any(b.name == name for b in self.draft.lets):
             let = next(b for b in self.draft.lets if b.name == name)
-            return np.asarray(evaluate.curve_values(self.draft.clocks, let.curve, n, {f"factor:{i}": f for i, f in self.case.factors.items()} or self._ones()))
+            return np.asarray(
+                evaluate.curve_values(
+                    self.draft.clocks,
+                    let.curve,
+                    n,
+                    {f"factor:{i}": f for i, f in self.case.factors.items()} or self._ones(),
+                )
+            )
         try:
             return np.asarray(
-                evaluate.binding_values(self.draft, name, n, base=self.base, group=self.case.rules, factors=self.case.factors or {f.index: 1.0 for f in self.draft.feedback})
+                evaluate.binding_values(
+                    self.draft,
+                    name,
+                    n,
+                    base=self.base,
+                    group=self.case.rules,
+                    factors=self.case.factors or {f.index: 1.0 for f in self.draft.feedback},
+                )
             )
         except ValueError as fault:
             if "base" in str(fault):

@@ -133,7 +133,9 @@ def length_of(node: rd.Expr, env: Env, ground: Ground) -> list[Quantity] | None:
             within = enter(modifier, env, ground)
             within.piped = (body, env)
             return length_of(modifier.definition.body, within, ground)
-        case rd.Pipe(body=body, modifier=modifier) if not modifier.definition.external or modifier.definition.name == "plateau":
+        case rd.Pipe(body=body, modifier=modifier) if (
+            not modifier.definition.external or modifier.definition.name == "plateau"
+        ):
             return length_of(body, env, ground)
         case rd.Pipe() | rd.ImportedRef():
             return None
@@ -143,7 +145,9 @@ def length_of(node: rd.Expr, env: Env, ground: Ground) -> list[Quantity] | None:
         return []
     inside = operands_of(node, env)
     lengths = [length_of(o, e, ground) for o, e in inside]
-    if lengths and all(q is not None and len(q) == 1 and q[0].clock == lengths[0][0].clock for q in lengths if lengths[0]):  # type: ignore[index]
+    if lengths and all(
+        q is not None and len(q) == 1 and q[0].clock == lengths[0][0].clock for q in lengths if lengths[0]
+    ):
         return [max((q[0] for q in lengths if q), key=lambda q: q.amount)]
     return None
 

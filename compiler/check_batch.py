@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schedc.compiler import messages_batch as say, plan
+from schedc.compiler import messages_batch as say
+from schedc.compiler import plan
 from schedc.compiler.batch_arithmetic import settle
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.timeline import Timeline

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schedc.compiler import expressions as ex, messages_init as say, plan
+from schedc.compiler import expressions as ex
+from schedc.compiler import messages_init as say
+from schedc.compiler import plan
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.timeline import Timeline
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_values as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env, exact
+from schedc.compiler.amounts import Env
+from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.intervals import Range
 from schedc.compiler.placed import Seam
@@ -79,11 +80,17 @@ def _in_order(bindings: list[Laid]) -> list[Laid]:
 
 
 def _binding(
-    laid: Laid, line: Timeline, draft: plan.Plan, ranges: dict[str, tuple[Any, Any]], base: float | None, facts: list[plan.Fact], signed: bool = False
+    laid: Laid,
+    line: Timeline,
+    draft: plan.Plan,
+    ranges: dict[str, tuple[Any, Any]],
+    base: float | None,
+    facts: list[plan.Fact],
+    signed: bool = False,
 ) -> Iterator[Diagnostic]:
     least: Any = None
     greatest: Any = None
-    how = "certified"
+    how: Literal["certified", "undecided"] = "certified"
     where: list[Segment] = []
     for segment in laid.segments:
         if segment.error is not None:
@@ -103,7 +110,9 @@ def _binding(
                 continue
             bad = np.flatnonzero(~np.isfinite(values))
             if len(bad):
-                yield say.not_finite(laid.name, _why(segment, first + int(bad[0]), line), layout.show(first + int(bad[0])), segment.span)
+                yield say.not_finite(
+                    laid.name, _why(segment, first + int(bad[0]), line), layout.show(first + int(bad[0])), segment.span
+                )
                 return
             low, high = float(values.min()), float(values.max())
         negative = float(span_range.least.hi if not suspicious else low)
@@ -125,8 +134,12 @@ def _binding(
         return
     ranges[laid.name] = (least, greatest)
     unit = " · base" if laid.relative else ""
-    facts.append(plan.Fact(binding=laid.name, claim="finite", how="certified" if how == "certified" else "undecided"))
-    facts.append(plan.Fact(binding=laid.name, claim="range", how=how, detail=f"from {float(least):.6g} to {float(greatest):.6g}{unit}"))  # type: ignore[arg-type]
+    facts.append(plan.Fact(binding=laid.name, claim="finite", how=how))
+    facts.append(
+        plan.Fact(
+            binding=laid.name, claim="range", how=how, detail=f"from {float(least):.6g} to {float(greatest):.6g}{unit}"
+        )
+    )
     if laid.name == "lr" and laid.relative and facts and 0 < float(greatest) < 0.05 and laid in line.bindings:
         yield say.forgotten_star(laid.name, f"{float(greatest):.6g}", laid.span, laid.span.text)
 
@@ -172,7 +185,9 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     node = seam.node
     if purposeful(node, seam.env):
         return
-    after = unobserved(seam.after.value(seam.position), seam.position, ((f.index, f.start) for f in laid.study.feedback))
+    after = unobserved(
+        seam.after.value(seam.position), seam.position, ((f.index, f.start) for f in laid.study.feedback)
+    )
     if after == seam.before:
         return
     from schedc.compiler.symbolic import equal
@@ -187,7 +202,13 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
         explicit = "from" in node.body.args
     if explicit:
         a, b = _approximate(seam.before), _approximate(after)
-        share = "not" if a in (None, 0) or b is None else f"{b / a:.6g} times" if abs(b / a - 1) >= 0.1 else f"{(b / a - 1) * 100:+.3g} %"
+        share = (
+            "not"
+            if a in (None, 0) or b is None
+            else f"{b / a:.6g} times"
+            if abs(b / a - 1) >= 0.1
+            else f"{(b / a - 1) * 100:+.3g} %"
+        )
         near = bool(a and b is not None and 0 < abs(b / a - 1) < 0.1)
         yield say.from_jump(update, before_text, after_text, share, near, span)
     elif reads(node, "base"):
@@ -217,11 +238,11 @@ def purposeful(node: rd.Expr, env: Env) -> bool:
 
 
 def _approximate(expr: ex.Expr) -> float | None:
-    from schedc.compiler.amounts import approximate
+    from schedc.compiler.constants import approximate
 
     ones = ex.rebuild(expr, lambda e: ex.ONE if isinstance(e, ex.Var) else None)
     value = approximate(ones)
-    return None if value is None else float(value)  # type: ignore[arg-type]
+    return None if value is None else float(value)
 
 
 def _shown(expr: ex.Expr) -> str:

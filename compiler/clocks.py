@@ -58,7 +58,12 @@ class Clocks:
     """All clocks of one file. Known pieces are extended when a reading beyond them is asked for."""
 
     def __init__(
-        self, batch: int | Size | None, seq_len: int | Size | None, dataset: int | None, drop_last: bool, steps_per_epoch: int | None
+        self,
+        batch: int | Size | None,
+        seq_len: int | Size | None,
+        dataset: int | None,
+        drop_last: bool,
+        steps_per_epoch: int | None,
     ) -> None:
         self.batch, self.seq_len, self.dataset, self.drop_last = batch, seq_len, dataset, drop_last
         self.steps_per_epoch = steps_per_epoch
@@ -90,7 +95,9 @@ class Clocks:
         if clock == "epochs" and self.steps_per_epoch is not None:
             return position / self.steps_per_epoch
         n = floor(position)
-        while not self.finished and (n > self._n or (n == self._n and position != n) or (clock == "epochs" and self._open_epoch(n))):
+        while not self.finished and (
+            n > self._n or (n == self._n and position != n) or (clock == "epochs" and self._open_epoch(n))
+        ):
             self._extend()
         index, turns, n0 = self._locate(n)
         piece = self.pieces[index] if index < len(self.pieces) else None
@@ -137,7 +144,12 @@ class Clocks:
         a, b = self._rate(clock), self._rate(per)
         if a is not None and b is not None:
             return a / b
-        if not self.finished or clock in ("steps",) or per in ("steps",) or (self.steps_per_epoch and "epochs" in (clock, per)):
+        if (
+            not self.finished
+            or clock in ("steps",)
+            or per in ("steps",)
+            or (self.steps_per_epoch and "epochs" in (clock, per))
+        ):
             return None
         rates = {_column(p, clock)[1] / _column(p, per)[1] for p in self.pieces if _column(p, per)[1]}
         return rates.pop() if len(rates) == 1 else None
@@ -214,7 +226,17 @@ class Clocks:
 
     def _append(self, updates: int | None, per_update: int, batch: int, seq_len: int) -> None:
         d_tokens = Fraction(per_update * seq_len)
-        piece = Piece(self._n, self._samples, self._tokens, Fraction(self._epoch), Fraction(per_update), d_tokens, Fraction(0), batch, seq_len)
+        piece = Piece(
+            self._n,
+            self._samples,
+            self._tokens,
+            Fraction(self._epoch),
+            Fraction(per_update),
+            d_tokens,
+            Fraction(0),
+            batch,
+            seq_len,
+        )
         same = self.pieces and self.dataset is None and (self.pieces[-1].d_samples, self.pieces[-1].d_tokens, self.pieces[-1].batch) == (
             piece.d_samples, piece.d_tokens, piece.batch,
         )  # fmt: skip
@@ -237,14 +259,20 @@ class Clocks:
         batch, lasts = self._size(self.batch)
         seq_len, seq_lasts = self._size(self.seq_len)
         if batch < 1 or seq_len < 1:
-            raise ClockError(f"the batch size at update {self._n} is {batch}" if batch < 1 else f"the sequence length at update {self._n} is {seq_len}")
+            raise ClockError(
+                f"the batch size at update {self._n} is {batch}"
+                if batch < 1
+                else f"the sequence length at update {self._n} is {seq_len}"
+            )
         m = min((x for x in (lasts, seq_lasts) if x is not None), default=None)
         if self.dataset is None:
             self._append(m, batch, batch, seq_len)
             return
         if self.drop_last and self._left < batch:
             if self.dataset < batch:
-                raise ClockError(f"an epoch of {self.dataset} samples has no full batch of {batch}, and drop_last drops the rest")
+                raise ClockError(
+                    f"an epoch of {self.dataset} samples has no full batch of {batch}, and drop_last drops the rest"
+                )
             self._end_epoch()
             return
         full, rest = divmod(self._left, batch)
@@ -296,8 +324,12 @@ class Clocks:
         spe = self.steps_per_epoch
         rows = [
             plan.ClockPiece(
-                update=p.n, samples=p.samples, samples_per_update=p.d_samples, batch=p.batch,
-                tokens=p.tokens if tokens else None, tokens_per_update=p.d_tokens if tokens else None,
+                update=p.n,
+                samples=p.samples,
+                samples_per_update=p.d_samples,
+                batch=p.batch,
+                tokens=p.tokens if tokens else None,
+                tokens_per_update=p.d_tokens if tokens else None,
                 seq_len=p.seq_len if self.seq_len is not None else None,
                 epochs=(Fraction(p.n, spe) if spe else p.epochs) if epochs else None,
                 epochs_per_update=(Fraction(1, spe) if spe else p.d_epochs) if epochs else None,

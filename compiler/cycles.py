@@ -52,7 +52,7 @@ def pieces_by(inner: Placed, clock: str, limit: Fraction | None = None, most: in
         same = [m.reading - zero for m in marks if m.clock == clock]
         if len(same) == len(marks):
             end = min(same)
-            if ground.growing and inner.marks and not isinstance(inner, Formula):
+            if ground.growing and not isinstance(inner, Formula):
                 raise Stop(say.look_ahead("a chain read at another time", inner.span))
             out.append(Piece(begin, end, part))
             if ground.growing:
@@ -170,7 +170,16 @@ class Modified(Placed):
 
     def _expr(self, given: Expr, position: Fraction, fixed: Fraction | None) -> Expr:
         past = self.horizon is not None and self.ground.clocks.at(self.clock, position) - self.origin >= self.horizon
-        frame = Frame(self.ground, self.clock, self.origin, self.horizon, self.context.entering, self.context.fallback, past, owner=self.owner)
+        frame = Frame(
+            self.ground,
+            self.clock,
+            self.origin,
+            self.horizon,
+            self.context.entering,
+            self.context.fallback,
+            past,
+            owner=self.owner,
+        )
         values: dict[tuple[int, int], Expr] = {(id(n), id(self.env)): given for n in self.input_nodes}
         frame = replace(frame, values=values)
         for n in self.at_nodes:
@@ -250,7 +259,9 @@ class Repeated(Placed):
         """Where each cycle begins, counted from the start; one more than there are cycles. Exact, by adding up."""
         out = [Fraction(0)]
         stretch = Fraction(1)
-        limit = self.ground.run.length * 2 if self.ground.run is not None and self.ground.run.clock == self.clock else FAR
+        limit = (
+            self.ground.run.length * 2 if self.ground.run is not None and self.ground.run.clock == self.clock else FAR
+        )
         while (self.times is None and out[-1] < max(limit, FAR if self.growth >= Fraction(11, 10) else limit)) or (
             self.times is not None and len(out) <= self.times
         ):
@@ -294,7 +305,9 @@ class Repeated(Placed):
         t = ex.local_time(self.clock, self.origin, self.ground.table)
         if self.rolled:
             x = ex.op("mod", t, ex.Num(self.length))
-            values = tuple(shifted(p.part.expr, self.ground, self.clock, ex.add(x, ex.Num(self.origin))) for p in self.pieces)
+            values = tuple(
+                shifted(p.part.expr, self.ground, self.clock, ex.add(x, ex.Num(self.origin))) for p in self.pieces
+            )
             expr = ex.piecewise(x, tuple(p.end for p in self.pieces[:-1] if p.end is not None), values)
             if self.decay != ex.ONE:
                 expr = ex.mul(ex.op("pow", self.decay, ex.op("floor", ex.div(t, ex.Num(self.length)))), expr)
@@ -319,7 +332,16 @@ class Repeated(Placed):
             at_end = self.ground.clocks.at(self.clock, where) - origin == self.length * stretch
             return ex.mul(factor, self.cycle.end_value()) if last and at_end else fix(expr, where, self.ground)
 
-        return Part(expr, piece.part.span, self.clock, origin, self.ground.table, self.length * stretch, piece.part.error, left_unrolled)
+        return Part(
+            expr,
+            piece.part.span,
+            self.clock,
+            origin,
+            self.ground.table,
+            self.length * stretch,
+            piece.part.error,
+            left_unrolled,
+        )
 
     def marks(self, position: Fraction) -> list[Mark]:
         if self.ended(position):

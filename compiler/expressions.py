@@ -155,7 +155,9 @@ def variables(expr: Expr) -> set[str]:
 def is_constant(expr: Expr) -> bool:
     """Whether the value is the same at every position: it reads no clock, batch, feedback or other binding."""
     for e in walk(expr):
-        if isinstance(e, Reading | Bound) or (isinstance(e, Var) and (e.name == "batch" or e.name.startswith("factor:"))):
+        if isinstance(e, Reading | Bound) or (
+            isinstance(e, Var) and (e.name == "batch" or e.name.startswith("factor:"))
+        ):
             return False
     return True
 
@@ -294,7 +296,11 @@ def op(name: str, *args: Expr) -> Expr:
         if known is not None:
             return Num(known)
     match name, args:
-        case ("add", (x, Num(Fraction(numerator=0)))) | ("sub", (x, Num(Fraction(numerator=0)))) | ("add", (Num(Fraction(numerator=0)), x)):
+        case (
+            ("add", (x, Num(Fraction(numerator=0))))
+            | ("sub", (x, Num(Fraction(numerator=0))))
+            | ("add", (Num(Fraction(numerator=0)), x))
+        ):
             return x
         case ("mul", (x, Num(v))) | ("mul", (Num(v), x)) if v == 1:
             return x
@@ -337,7 +343,11 @@ def op(name: str, *args: Expr) -> Expr:
 
 def _nonzero(expr: Expr) -> bool:
     """Whether dividing by the expression and multiplying again certainly gives the same: `base` counts, as k·(a -> b) demands."""
-    return (isinstance(expr, Num) and expr.value != 0) or expr == Var("base") or (isinstance(expr, Const) and expr.name != "inf")
+    return (
+        (isinstance(expr, Num) and expr.value != 0)
+        or expr == Var("base")
+        or (isinstance(expr, Const) and expr.name != "inf")
+    )
 
 
 def _finite(expr: Expr) -> bool:
@@ -349,7 +359,23 @@ def _finite(expr: Expr) -> bool:
             return True
         case Const(name):
             return name != "inf"
-        case Op("add" | "sub" | "mul" | "neg" | "min" | "max" | "abs" | "floor" | "ceil" | "round" | "sin" | "cos" | "tanh" | "clamp", args):
+        case Op(
+            "add"
+            | "sub"
+            | "mul"
+            | "neg"
+            | "min"
+            | "max"
+            | "abs"
+            | "floor"
+            | "ceil"
+            | "round"
+            | "sin"
+            | "cos"
+            | "tanh"
+            | "clamp",
+            args,
+        ):
             return all(_finite(a) for a in args)
     return False
 

@@ -16,7 +16,6 @@ from schedc.compiler.amounts import (
     Mark,
     Quantity,
     duration,
-    exact,
     formal_argument,
     is_none,
     items,
@@ -24,6 +23,7 @@ from schedc.compiler.amounts import (
     stop,
     word,
 )
+from schedc.compiler.constants import exact
 from schedc.compiler.expressions import Expr
 from schedc.compiler.kinds import is_operand, own_reads, varying
 from schedc.compiler.placed import Context, Part, Placed, fix, reading_at
@@ -39,7 +39,10 @@ class Formula(Placed):
         self.owner = owner
         ground = self.ground
         own = own_reads(node, env)
-        given, clock = env.horizon if "T" in (f.name for f in (env.definition.formals if env.definition else ())) else None, None
+        given, clock = (
+            env.horizon if "T" in (f.name for f in (env.definition.formals if env.definition else ())) else None,
+            None,
+        )
         length: Quantity | None = None
         if context.end is not None and (context.exact or (own & {"T", "p"} and given is None)):
             length = Quantity(context.end.clock, context.end.reading - self._read(context.end.clock))
@@ -56,11 +59,15 @@ class Formula(Placed):
         self.clock = clock
         self.origin = self._read(clock) if own & {"t", "p"} or clock == "steps" else Fraction(0)
         self.horizon = horizon.amount if horizon is not None else None
-        self.horizon_mark = Mark(horizon.clock, self._read(horizon.clock) + horizon.amount) if horizon is not None else None
+        self.horizon_mark = (
+            Mark(horizon.clock, self._read(horizon.clock) + horizon.amount) if horizon is not None else None
+        )
         self.end_mark = Mark(length.clock, self._read(length.clock) + length.amount) if length is not None else None
         self.endless = self.end_mark is None and bool(own & {"t", "n", "batch", "bound"})
         self.operands: dict[tuple[int, int], Placed] = {}
-        inner = replace(context, end=self.end_mark if self.end_mark is not None else context.end, exact=False, unit=clock)
+        inner = replace(
+            context, end=self.end_mark if self.end_mark is not None else context.end, exact=False, unit=clock
+        )
         self._spread(node, env, inner, arithmetic=False)
 
     def _read(self, clock: str) -> Fraction:
@@ -75,13 +82,25 @@ class Formula(Placed):
 
     def frame(self, past: bool = False, values: dict[tuple[int, int], Expr] | None = None) -> Frame:
         c = self.context
-        return Frame(self.ground, self.clock, self.origin, self.horizon, c.entering, c.fallback, past, values or {}, owner=self.owner)
+        return Frame(
+            self.ground,
+            self.clock,
+            self.origin,
+            self.horizon,
+            c.entering,
+            c.fallback,
+            past,
+            values or {},
+            owner=self.owner,
+        )
 
     def _spread(self, node: rd.Expr, env: Env, context: Context, arithmetic: bool) -> None:
         """Place every operand inside the formula, each with the entering value that reaches it."""
         if is_operand(node, env):
             entering = context.entering
-            placed = context.place(node, env, replace(context, fallback=context.fallback or arithmetic, entering=entering))
+            placed = context.place(
+                node, env, replace(context, fallback=context.fallback or arithmetic, entering=entering)
+            )
             self.operands[id(node), id(env)] = placed
             return
         match node:
@@ -184,7 +203,11 @@ class Formula(Placed):
             values = {k: o.left(where, position) for k, o in self.operands.items()}
             return fix(number(self.node, self.env, self.frame(past, values)), where, self.ground)
 
-        main = [p for (k, o), p in zip(self.operands.items(), parts.values(), strict=True) if not (isinstance(o, Formula) and o.constant)]
+        main = [
+            p
+            for (k, o), p in zip(self.operands.items(), parts.values(), strict=True)
+            if not (isinstance(o, Formula) and o.constant)
+        ]
         if len(main) == 1 and not self.endless and not own_reads(self.node, self.env):
             return replace(main[0], expr=expr, left=left)
         error = next((p.error for p in parts.values() if p.error), None)

@@ -122,10 +122,17 @@ def kind(node: rd.Expr, env: Env, ground: Ground) -> str:
                 times = modifier.args.get("times")
                 endless = times is None or (isinstance(times, rd.Variable) and times.name == "inf")
                 return ENDLESS if endless else CLOSED
-            inner = modifier.definition.body
-            if isinstance(inner, rd.Pipe):
-                piped = Env({name: (n, env) for name, n in modifier.args.items()}, modifier.definition, None, node.span, env, (body, env))
-                return kind(inner, piped, ground)
+            forwarded = modifier.definition.body
+            if isinstance(forwarded, rd.Pipe):
+                piped = Env(
+                    {name: (n, env) for name, n in modifier.args.items()},
+                    modifier.definition,
+                    None,
+                    node.span,
+                    env,
+                    (body, env),
+                )
+                return kind(forwarded, piped, ground)
             return kind(body, env, ground)
         case rd.Variable(name="input") if env.piped is not None:
             return kind(*env.piped, ground)
@@ -133,16 +140,16 @@ def kind(node: rd.Expr, env: Env, ground: Ground) -> str:
             if definition.external:
                 return CONSTANT
             inner = Env({name: (n, env) for name, n in args.items()}, definition, None, node.span, env)
-            body = definition.body
-            assert body is not None
+            inside = definition.body
+            assert inside is not None
             formal = definition.formal("T")
-            if formal is not None and not is_operand(body, inner):
+            if formal is not None and not is_operand(inside, inner):
                 given = formal_argument("T", inner)
                 if given is not None:
                     return CLOSED
-            if formal is not None and "T" not in args and formal.default is None and is_operand(body, inner):
-                return OPEN if _reads_horizon(body) else kind(body, inner, ground)
-            return kind(body, inner, ground)
+            if formal is not None and "T" not in args and formal.default is None and is_operand(inside, inner):
+                return OPEN if _reads_horizon(inside) else kind(inside, inner, ground)
+            return kind(inside, inner, ground)
         case rd.LetRef(let=let) if is_operand(node, env):
             return kind(let.value, Env(outer=env), ground)
         case rd.FormalRef(name=name) if is_operand(node, env):
@@ -151,8 +158,8 @@ def kind(node: rd.Expr, env: Env, ground: Ground) -> str:
             return kind(*found, ground)
         case rd.ImportedRef(module=module, name=name):
             value = module.binds[name].value if name in module.binds else module.lets[name].value
-            own = kind(value, Env(), ground)
-            return CLOSED if own == OPEN and "length" in module.train else own
+            found_kind = kind(value, Env(), ground)
+            return CLOSED if found_kind == OPEN and "length" in module.train else found_kind
     own_kinds = {kind(o, e, ground) for o, e in operands_of(node, env)}
     own = own_reads(node, env)
     if own & {"T", "p"} or OPEN in own_kinds:

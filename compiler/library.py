@@ -31,7 +31,11 @@ def stdlib_names() -> tuple[str, ...]:
 
 def _folder(name: str) -> list[Traversable]:
     folder = _stdlib() / name if name else _stdlib()
-    return sorted((p for p in folder.iterdir() if p.name.endswith(".sched")), key=lambda p: p.name) if folder.is_dir() else []
+    return (
+        sorted((p for p in folder.iterdir() if p.name.endswith(".sched")), key=lambda p: p.name)
+        if folder.is_dir()
+        else []
+    )
 
 
 @cache

@@ -12,8 +12,9 @@ from schedc.compiler import messages_init as say_init
 from schedc.compiler import messages_layout as say
 from schedc.compiler import messages_names, plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, exact, flag, formal_argument, number, word
+from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
 from schedc.compiler.clocks import ClockError, UnknownClock
+from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.placed import Context, Placed, Study, enter, fix
 from schedc.compiler.placing import place
@@ -133,7 +134,21 @@ def scan(placed: Placed, ground: Ground, span: Span) -> tuple[tuple[Segment, ...
         end = min(ahead, default=None)
         begins = fix(part.expr, position, ground)
         ends = None if end is None else placed.left(end, position)
-        out.append(Segment(position, end, part.expr, begins, ends, part.clock, part.origin, part.table, part.horizon, part.span, part.error))
+        out.append(
+            Segment(
+                position,
+                end,
+                part.expr,
+                begins,
+                ends,
+                part.clock,
+                part.origin,
+                part.table,
+                part.horizon,
+                part.span,
+                part.error,
+            )
+        )
         if end is None:
             return tuple(out), None
         if len(out) >= MAX_SEGMENTS:
@@ -162,15 +177,23 @@ def _init(rule: rd.InitRule, ground: Ground, line: Timeline) -> None:
         elif formal.type.kind == "count":
             count = exact(number(rd.FormalRef(rule.span, formal.name, formal.type), env, frame))
             if count is None:
-                raise Stop(messages_names.wrong_type(formal.name, "count", "value that depends on the parameter", rule.value.span))
+                raise Stop(
+                    messages_names.wrong_type(
+                        formal.name, "count", "value that depends on the parameter", rule.value.span
+                    )
+                )
             options[formal.name] = int(count)
         else:
             arguments[formal.name] = number(rd.FormalRef(rule.span, formal.name, formal.type), env, frame)
     line_, column = rule.span.source.place(rule.span.start)
     line.init.append(
         plan.InitRule(
-            selection=selection(rule.selectors), kind=call.definition.name, arguments=arguments, options=options,
-            label=" ".join(rule.value.span.text.split()), place=plan.Place(file=rule.span.source.name, line=line_, column=column),
+            selection=selection(rule.selectors),
+            kind=call.definition.name,
+            arguments=arguments,
+            options=options,
+            label=" ".join(rule.value.span.text.split()),
+            place=plan.Place(file=rule.span.source.name, line=line_, column=column),
         )  # fmt: skip
     )
     line.init_spans.append(rule.span)
@@ -209,23 +232,54 @@ def selection(tree: syntax.Selectors) -> plan.Selection:
 def _derive(line: Timeline) -> None:
     ground, run = line.ground, line.run
     clocks = ground.clocks
-    add = lambda what, value, how: line.derived.append(plan.Derived(what=what, value=value, how=how))  # noqa: E731  (one line each below)
+
+    def add(what: str, value: str, how: str) -> None:
+        line.derived.append(plan.Derived(what=what, value=value, how=how))
+
     if run is not None:
         exact_end = run.end.denominator == 1
-        how = "declared" if run.clock == "steps" else f"{say.amount(run.length, run.clock)} end at position {say.show(run.end)}" + ("" if exact_end else ", rounded up")
+        how = (
+            "declared"
+            if run.clock == "steps"
+            else f"{say.amount(run.length, run.clock)} end at position {say.show(run.end)}"
+            + ("" if exact_end else ", rounded up")
+        )
         add("updates in the run", say.show(run.updates), how)
         for clock in ("samples", "tokens", "epochs"):
             if clock != run.clock and clocks.known[clock]:
-                add(f"{clock} in the run", say.show(clocks.at(clock, Fraction(run.updates))), f"consumed by {say.show(run.updates)} updates")
-    if clocks.known["epochs"] and clocks.steps_per_epoch is None and clocks.dataset is not None and isinstance(clocks.batch, int):
+                add(
+                    f"{clock} in the run",
+                    say.show(clocks.at(clock, Fraction(run.updates))),
+                    f"consumed by {say.show(run.updates)} updates",
+                )
+    if (
+        clocks.known["epochs"]
+        and clocks.steps_per_epoch is None
+        and clocks.dataset is not None
+        and isinstance(clocks.batch, int)
+    ):
         whole = clocks.dataset % clocks.batch == 0
         updates = clocks.dataset // clocks.batch if clocks.drop_last else -(-clocks.dataset // clocks.batch)
-        rule = "exact" if whole else "rounded down, the last short batch is dropped" if clocks.drop_last else "rounded up, the last batch is short"
-        add("updates per epoch", say.show(updates), f"{say.show(clocks.dataset)} samples / {say.show(clocks.batch)} = {say.show(Fraction(clocks.dataset, clocks.batch))}, {rule}")
+        rule = (
+            "exact"
+            if whole
+            else "rounded down, the last short batch is dropped"
+            if clocks.drop_last
+            else "rounded up, the last batch is short"
+        )
+        add(
+            "updates per epoch",
+            say.show(updates),
+            f"{say.show(clocks.dataset)} samples / {say.show(clocks.batch)} = {say.show(Fraction(clocks.dataset, clocks.batch))}, {rule}",
+        )
     for laid in line.bindings:
         for before, after in zip(laid.segments, laid.segments[1:], strict=False):
             if after.start.denominator != 1:
-                add(f"{laid.name}: boundary at {before.span.text.splitlines()[0][:30]}", f"update {after.first}", f"position {say.show(after.start)}, rounded up")
+                add(
+                    f"{laid.name}: boundary at {before.span.text.splitlines()[0][:30]}",
+                    f"update {after.first}",
+                    f"position {say.show(after.start)}, rounded up",
+                )
 
 
 __all__ = ["lower", "replace", "varies_with"]

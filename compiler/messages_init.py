@@ -11,7 +11,12 @@ SYMMETRY = code("SC702", "constant-weights", "hidden weights that all start with
 
 
 def not_an_initialiser(span: Span) -> Diagnostic:
-    return error(NOT_AN_INITIALISER, "this is no initialiser", span, help="write a distribution, as in `normal(std=0.02)`, `zeros` or `kaiming_normal`")
+    return error(
+        NOT_AN_INITIALISER,
+        "this is no initialiser",
+        span,
+        help="write a distribution, as in `normal(std=0.02)`, `zeros` or `kaiming_normal`",
+    )
 
 
 def constant_weights(selector: str, span: Span) -> Diagnostic:

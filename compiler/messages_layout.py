@@ -24,7 +24,9 @@ LOOK_AHEAD = code("SC313", "look-ahead", "a batch or sequence length that depend
 TIME_OVER_FEEDBACK = code("SC314", "time-over-feedback", "a time modifier over plateau")
 UNKNOWN_LENGTH = code("SC315", "length-unknown", "a stage behind an open one whose length can't be told beforehand")
 NEGATIVE = code("SC316", "negative-duration", "a duration below zero")
-OWN_CLOCK = code("SC317", "imported-clock", "an imported schedule with clocks of its own, used where they can't be followed")
+OWN_CLOCK = code(
+    "SC317", "imported-clock", "an imported schedule with clocks of its own, used where they can't be followed"
+)
 BAD_SETTING = code("SC318", "bad-setting", "a setting with a value it can't have")
 SHORTER = code("SC320", "shorter-than-run", "a schedule that ends before the run does")
 LONGER = code("SC321", "longer-than-run", "a schedule that the end of the run cuts")
@@ -45,7 +47,11 @@ def show(value: Fraction | int) -> str:
         return text
     if abs(value) >= 1000:
         return f"{float(value):.2f}"
-    return f"{value.numerator}/{value.denominator}" if max(abs(value.numerator), value.denominator) < 10_000 else f"{float(value):.6g}"
+    return (
+        f"{value.numerator}/{value.denominator}"
+        if max(abs(value.numerator), value.denominator) < 10_000
+        else f"{float(value):.6g}"
+    )
 
 
 def amount(value: Fraction, clock: str) -> str:
@@ -61,20 +67,44 @@ _NEEDS = {
 
 
 def no_context(clock: str, span: Span) -> Diagnostic:
-    what = {"epochs": "an epoch has no known length", "samples": "an update has no known number of samples", "tokens": "an update has no known number of tokens"}
+    what = {
+        "epochs": "an epoch has no known length",
+        "samples": "an update has no known number of samples",
+        "tokens": "an update has no known number of tokens",
+    }
     return error(NO_CONTEXT, f"{what[clock]}", span, clock, help=f"write {_NEEDS[clock]}")
 
 
 def no_duration(stage: str, span: Span) -> Diagnostic:
-    return error(NO_DURATION, f"`{stage}` has no length, and no run says how long it may be", span, "how long?", help=f"write `{stage} T=10000`, or declare the run: `train {{ length = 10k steps }}`")
+    return error(
+        NO_DURATION,
+        f"`{stage}` has no length, and no run says how long it may be",
+        span,
+        "how long?",
+        help=f"write `{stage} T=10000`, or declare the run: `train {{ length = 10k steps }}`",
+    )
 
 
 def no_room(stage: str, room: Fraction, clock: str, why: str, span: Span) -> Diagnostic:
-    return error(NO_ROOM, f"`{stage}` would last {amount(room, clock)}", span, f"{amount(room, clock)} left", notes=(why,), help="lengthen the run, or shorten the stages before")
+    return error(
+        NO_ROOM,
+        f"`{stage}` would last {amount(room, clock)}",
+        span,
+        f"{amount(room, clock)} left",
+        notes=(why,),
+        help="lengthen the run, or shorten the stages before",
+    )
 
 
 def two_open(first: Span, second: Span) -> Diagnostic:
-    return error(TWO_OPEN, "two stages of this chain have no length of their own", second, "and this one", labels=(Label(first, "this one"),), help="give one of them a length with `for`")
+    return error(
+        TWO_OPEN,
+        "two stages of this chain have no length of their own",
+        second,
+        "and this one",
+        labels=(Label(first, "this one"),),
+        help="give one of them a length with `for`",
+    )
 
 
 def bare_fraction(value: Fraction, span: Span) -> Diagnostic:
@@ -83,15 +113,27 @@ def bare_fraction(value: Fraction, span: Span) -> Diagnostic:
 
 
 def share_without_run(span: Span) -> Diagnostic:
-    return error(NO_RUN, "a `%` is a share of the run, and no run is declared", span, help="write `train { length = 10k steps }`")
+    return error(
+        NO_RUN, "a `%` is a share of the run, and no run is declared", span, help="write `train { length = 10k steps }`"
+    )
 
 
 def total_without_run(span: Span) -> Diagnostic:
-    return error(NO_RUN, "`total` is the length of the run, and no run is declared", span, help="write `train { length = 10k steps }`")
+    return error(
+        NO_RUN,
+        "`total` is the length of the run, and no run is declared",
+        span,
+        help="write `train { length = 10k steps }`",
+    )
 
 
 def mixed_clocks(a: str, b: str, span: Span) -> Diagnostic:
-    return error(MIXED, f"{a} and {b} have no constant ratio here", span, help="use one unit, or add them behind `until`, where both are positions")
+    return error(
+        MIXED,
+        f"{a} and {b} have no constant ratio here",
+        span,
+        help="use one unit, or add them behind `until`, where both are positions",
+    )
 
 
 def no_entering(stage: str, span: Span) -> Diagnostic:
@@ -102,7 +144,13 @@ def no_entering(stage: str, span: Span) -> Diagnostic:
 
 
 def not_closed(kind: str, span: Span) -> Diagnostic:
-    return error(NOT_CLOSED, "only a schedule with an end can be repeated", span, f"this one is {kind}", help="give its last stage a length")
+    return error(
+        NOT_CLOSED,
+        "only a schedule with an end can be repeated",
+        span,
+        f"this one is {kind}",
+        help="give its last stage a length",
+    )
 
 
 def irrational(span: Span) -> Diagnostic:
@@ -110,15 +158,29 @@ def irrational(span: Span) -> Diagnostic:
 
 
 def before_start(span: Span, at: str, start: str) -> Diagnostic:
-    return error(BEFORE_START, "this `until` lies before its stage starts", span, at, notes=(f"`until` counts from the start of the chain: it means {at}, and the stage starts at {start}",), help="write `for` to count from the start of the stage")
+    return error(
+        BEFORE_START,
+        "this `until` lies before its stage starts",
+        span,
+        at,
+        notes=(f"`until` counts from the start of the chain: it means {at}, and the stage starts at {start}",),
+        help="write `for` to count from the start of the stage",
+    )
 
 
 def too_many_segments(limit: int, span: Span) -> Diagnostic:
-    return error(LIMIT, f"this schedule has more than {limit} pieces", span, help="use a larger `growth`, or fewer `times`")
+    return error(
+        LIMIT, f"this schedule has more than {limit} pieces", span, help="use a larger `growth`, or fewer `times`"
+    )
 
 
 def look_ahead(what: str, span: Span) -> Diagnostic:
-    return error(LOOK_AHEAD, f"a batch size or sequence length can't depend on {what}", span, "only on steps, samples, tokens and whole epochs so far")
+    return error(
+        LOOK_AHEAD,
+        f"a batch size or sequence length can't depend on {what}",
+        span,
+        "only on steps, samples, tokens and whole epochs so far",
+    )
 
 
 def time_over_feedback(span: Span) -> Diagnostic:
@@ -126,7 +188,14 @@ def time_over_feedback(span: Span) -> Diagnostic:
 
 
 def unknown_length(span: Span, before: Span) -> Diagnostic:
-    return error(UNKNOWN_LENGTH, "the length of this stage is not known beforehand", span, "this one", labels=(Label(before, "so it is open how long this stage lasts"),), help="give it a length with `for`")
+    return error(
+        UNKNOWN_LENGTH,
+        "the length of this stage is not known beforehand",
+        span,
+        "this one",
+        labels=(Label(before, "so it is open how long this stage lasts"),),
+        help="give it a length with `for`",
+    )
 
 
 def negative_duration(value: str, span: Span) -> Diagnostic:
@@ -134,7 +203,12 @@ def negative_duration(value: str, span: Span) -> Diagnostic:
 
 
 def own_clock(name: str, span: Span) -> Diagnostic:
-    return error(OWN_CLOCK, f"`{name}` runs on the clocks of its own file, which can't be followed from here", span, help="use it as the first stage")
+    return error(
+        OWN_CLOCK,
+        f"`{name}` runs on the clocks of its own file, which can't be followed from here",
+        span,
+        help="use it as the first stage",
+    )
 
 
 def bad_setting(name: str, wants: str, got: str, span: Span) -> Diagnostic:
@@ -150,7 +224,12 @@ def shorter(name: str, end: str, run: str, value: str, span: Span) -> Diagnostic
 
 
 def longer(name: str, end: str, run: str, value: str, planned: str, span: Span) -> Diagnostic:
-    return note(LONGER, f"the run ends at {run}, before this stage of `{name}` does at {end}", span, f"cut at {value}, on the way to {planned}")
+    return note(
+        LONGER,
+        f"the run ends at {run}, before this stage of `{name}` does at {end}",
+        span,
+        f"cut at {value}, on the way to {planned}",
+    )
 
 
 def warmup_long(name: str, end: str, run: str, span: Span) -> Diagnostic:

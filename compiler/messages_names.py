@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from schedc.compiler.codes import code
 from schedc.compiler.diagnostics import Diagnostic, Fix, Label, error, note, warning
@@ -43,18 +44,29 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def _guess(name: str, known: Iterable[str], span: Span) -> dict[str, object]:
+def _guess(name: str, known: Iterable[str], span: Span) -> dict[str, Any]:
     close = suggestion(name, known)
     return {"help": f"did you mean `{close}`?", "fix": Fix(span, close)} if close else {}
 
 
 def unknown_name(name: str, what: str, span: Span, known: Iterable[str], place: str = "") -> Diagnostic:
-    return error(UNKNOWN_NAME, f"no {what} is called `{name}`", span, place or "not defined in this file or in the standard library", **_guess(name, known, span))
+    return error(
+        UNKNOWN_NAME,
+        f"no {what} is called `{name}`",
+        span,
+        place or "not defined in this file or in the standard library",
+        **_guess(name, known, span),
+    )
 
 
 def unknown_module(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
     close = suggestion(name, known)
-    return error(UNKNOWN_NAME, f"nothing is imported as `{name}`", span, help=f"did you mean `{close}`?" if close else f"write `use {name}` above")
+    return error(
+        UNKNOWN_NAME,
+        f"nothing is imported as `{name}`",
+        span,
+        help=f"did you mean `{close}`?" if close else f"write `use {name}` above",
+    )
 
 
 def unknown_argument(definition: str, name: str, span: Span, known: Iterable[str]) -> Diagnostic:
@@ -65,7 +77,13 @@ def unknown_argument(definition: str, name: str, span: Span, known: Iterable[str
 
 
 def missing_argument(definition: str, name: str, type_: str, span: Span) -> Diagnostic:
-    return error(MISSING_ARGUMENT, f"`{definition}` needs `{name}`", span, f"`{name}` ({type_}) is not given", help=f"write `{definition}(…, {name}=…)`")
+    return error(
+        MISSING_ARGUMENT,
+        f"`{definition}` needs `{name}`",
+        span,
+        f"`{name}` ({type_}) is not given",
+        help=f"write `{definition}(…, {name}=…)`",
+    )
 
 
 def too_many_arguments(definition: str, most: int, span: Span) -> Diagnostic:
@@ -74,7 +92,13 @@ def too_many_arguments(definition: str, most: int, span: Span) -> Diagnostic:
 
 
 def given_twice(definition: str, name: str, span: Span, before: Span) -> Diagnostic:
-    return error(TWICE_GIVEN, f"`{definition}` is given `{name}` twice", span, "again here", labels=(Label(before, "first here"),))
+    return error(
+        TWICE_GIVEN,
+        f"`{definition}` is given `{name}` twice",
+        span,
+        "again here",
+        labels=(Label(before, "first here"),),
+    )
 
 
 def duplicate(what: str, name: str, span: Span, before: Span) -> Diagnostic:
@@ -95,7 +119,12 @@ def not_a_number(what: str, got: str, span: Span) -> Diagnostic:
 def unknown_word(name: str, word: str, words: Iterable[str], span: Span) -> Diagnostic:
     words = list(words)
     close = suggestion(word, words)
-    return error(TYPE, f"`{name}` is one of {', '.join(f'`{w}`' for w in words)}, not `{word}`", span, help=f"did you mean `{close}`?" if close else None)
+    return error(
+        TYPE,
+        f"`{name}` is one of {', '.join(f'`{w}`' for w in words)}, not `{word}`",
+        span,
+        help=f"did you mean `{close}`?" if close else None,
+    )
 
 
 def out_of_bounds(name: str, bound: str, value: str, span: Span, declared: Span | None) -> Diagnostic:
@@ -126,11 +155,17 @@ def not_here(name: str, where: str, span: Span) -> Diagnostic:
 def unknown_setting(block: str, name: str, span: Span, known: Iterable[str]) -> Diagnostic:
     known = sorted(known)
     guess = _guess(name, known, span)
-    return error(UNKNOWN_SETTING, f"`{block}` has no setting `{name}`", span, "" if guess else "it has " + ", ".join(f"`{k}`" for k in known), **guess)
+    return error(
+        UNKNOWN_SETTING,
+        f"`{block}` has no setting `{name}`",
+        span,
+        "" if guess else "it has " + ", ".join(f"`{k}`" for k in known),
+        **guess,
+    )
 
 
 def unknown_import(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
-    return error(UNKNOWN_FILE, f"there is no `{name}` to import", span, **_guess(name, known, span))
+    return error(UNKNOWN_FILE, f"there is no `{name}` to import", span, "", **_guess(name, known, span))
 
 
 def unreadable_import(path: str, why: str, span: Span) -> Diagnostic:
@@ -138,7 +173,9 @@ def unreadable_import(path: str, why: str, span: Span) -> Diagnostic:
 
 
 def faulty_import(path: str, count: int, span: Span) -> Diagnostic:
-    return error(UNKNOWN_FILE, f"`{path}` has {count} error{'s' if count > 1 else ''} of its own", span, "imported here")
+    return error(
+        UNKNOWN_FILE, f"`{path}` has {count} error{'s' if count > 1 else ''} of its own", span, "imported here"
+    )
 
 
 def import_cycle(way: Iterable[str], span: Span) -> Diagnostic:
@@ -146,7 +183,9 @@ def import_cycle(way: Iterable[str], span: Span) -> Diagnostic:
 
 
 def outside_root(path: str, root: str, span: Span) -> Diagnostic:
-    return error(OUTSIDE_ROOT, f"`{path}` lies outside the project", span, notes=(f"imports may not leave the folder `{root}`",))
+    return error(
+        OUTSIDE_ROOT, f"`{path}` lies outside the project", span, notes=(f"imports may not leave the folder `{root}`",)
+    )
 
 
 def unknown_parameter(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
@@ -159,15 +198,32 @@ def unknown_parameter(name: str, span: Span, known: Iterable[str]) -> Diagnostic
 
 
 def contradiction(name: str, given: str, written: str, span: Span) -> Diagnostic:
-    return error(CONTRADICTION, f"`{name}` is {given} from outside and {written} in the file", span, written, help="drop one of the two")
+    return error(
+        CONTRADICTION,
+        f"`{name}` is {given} from outside and {written} in the file",
+        span,
+        written,
+        help="drop one of the two",
+    )
 
 
 def modifier_as_stage(name: str, span: Span) -> Diagnostic:
-    return error(MODIFIER_PLACE, f"`{name}` is a modifier, and a stage is expected here", span, help=f"write it behind a schedule, as in `hold | {name}`")
+    return error(
+        MODIFIER_PLACE,
+        f"`{name}` is a modifier, and a stage is expected here",
+        span,
+        help=f"write it behind a schedule, as in `hold | {name}`",
+    )
 
 
 def stage_as_modifier(name: str, span: Span) -> Diagnostic:
-    return error(MODIFIER_PLACE, f"`{name}` is no modifier", span, "right of `|` stands a modifier", help=f"write `-> {name}` for the next stage")
+    return error(
+        MODIFIER_PLACE,
+        f"`{name}` is no modifier",
+        span,
+        "right of `|` stands a modifier",
+        help=f"write `-> {name}` for the next stage",
+    )
 
 
 def unused(what: str, name: str, span: Span) -> Diagnostic:
@@ -175,15 +231,33 @@ def unused(what: str, name: str, span: Span) -> Diagnostic:
 
 
 def varying_argument(name: str, reads: str, span: Span) -> Diagnostic:
-    return error(VARYING, f"`{name}` takes one number, and this varies with {reads}", span, help=f"declare the parameter as `{name}: schedule` to take a value that varies")
+    return error(
+        VARYING,
+        f"`{name}` takes one number, and this varies with {reads}",
+        span,
+        help=f"declare the parameter as `{name}: schedule` to take a value that varies",
+    )
 
 
 def base_under_relative(name: str, span: Span) -> Diagnostic:
-    return error(BASE_UNDER_RELATIVE, f"`{name} *= …` multiplies by `base` already", span, "`base` is read here", help=f"write `{name} = …`")
+    return error(
+        BASE_UNDER_RELATIVE,
+        f"`{name} *= …` multiplies by `base` already",
+        span,
+        "`base` is read here",
+        help=f"write `{name} = …`",
+    )
 
 
 def two_lone(span: Span, before: Span) -> Diagnostic:
-    return error(RELATIVE_LET, "a text holds one lone expression", span, "a second one", labels=(Label(before, "the first"),), help="give each a name, as in `lr = …`")
+    return error(
+        RELATIVE_LET,
+        "a text holds one lone expression",
+        span,
+        "a second one",
+        labels=(Label(before, "the first"),),
+        help="give each a name, as in `lr = …`",
+    )
 
 
 def unknown_capture(name: str, span: Span) -> Diagnostic:

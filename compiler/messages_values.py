@@ -20,7 +20,11 @@ ZERO_FIRST = code("SC411", "first-update-at-zero", "a first update that trains n
 
 
 def jump(stage: str, update: str, before: str, after: str, span: Span, before_span: Span | None) -> Diagnostic:
-    labels = (Label(before_span, f"ends at {before}"),) if before_span is not None and before_span.source is span.source else ()
+    labels = (
+        (Label(before_span, f"ends at {before}"),)
+        if before_span is not None and before_span.source is span.source
+        else ()
+    )
     return error(
         JUMP, f"the value jumps from {before} to {after} at update {update}", span, f"starts at {after}", labels=labels,
         notes=(f"checked exactly: the limit from the left is {before}, the value at the seam is {after}",),
@@ -44,11 +48,23 @@ def from_jump(update: str, before: str, after: str, share: str, near: bool, span
 
 
 def not_finite(name: str, why: str, update: str, span: Span) -> Diagnostic:
-    return error(NOT_FINITE, f"`{name}` is not finite at update {update}", span, why, help="keep the divisor away from 0, as in `max(…, 1)`" if "zero" in why else None)
+    return error(
+        NOT_FINITE,
+        f"`{name}` is not finite at update {update}",
+        span,
+        why,
+        help="keep the divisor away from 0, as in `max(…, 1)`" if "zero" in why else None,
+    )
 
 
 def negative(name: str, value: str, update: str, span: Span) -> Diagnostic:
-    return error(NEGATIVE_VALUE, f"`{name}` is negative: {value} at update {update}", span, f"{value} at update {update}", help="put `| clamp 0` behind it")
+    return error(
+        NEGATIVE_VALUE,
+        f"`{name}` is negative: {value} at update {update}",
+        span,
+        f"{value} at update {update}",
+        help="put `| clamp 0` behind it",
+    )
 
 
 def failed(claim: str, why: str, span: Span) -> Diagnostic:
@@ -56,7 +72,13 @@ def failed(claim: str, why: str, span: Span) -> Diagnostic:
 
 
 def deferred(claim: str, span: Span) -> Diagnostic:
-    return note(DEFERRED, f"`assert {claim}` waits for `base`", span, "decided when bound to an optimizer", help="give it now with `--base 0.1`")
+    return note(
+        DEFERRED,
+        f"`assert {claim}` waits for `base`",
+        span,
+        "decided when bound to an optimizer",
+        help="give it now with `--base 0.1`",
+    )
 
 
 def forgotten_star(name: str, peak: str, span: Span, text: str) -> Diagnostic:

@@ -9,9 +9,22 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from schedc.compiler import library, messages_names as say, resolved as rd
+from schedc.compiler import library
+from schedc.compiler import messages_names as say
+from schedc.compiler import resolved as rd
 from schedc.compiler.diagnostics import Diagnostic, errors
-from schedc.compiler.resolve import COMPARE, HYPERPARAMETERS, INIT_VARIABLES, RESERVED, VARIABLES, LetTable, Names, Scope, reads, type_of
+from schedc.compiler.resolve import (
+    COMPARE,
+    HYPERPARAMETERS,
+    INIT_VARIABLES,
+    RESERVED,
+    VARIABLES,
+    LetTable,
+    Names,
+    Scope,
+    reads,
+    type_of,
+)
 from schedc.compiler.source import Source, Span
 from schedc.compiler.staged import Staged
 from schedc.grammar import syntax
@@ -47,7 +60,10 @@ def _prelude_tree(name: str) -> syntax.Program:
 
 
 def resolve(
-    tree: syntax.Program, parameters: Mapping[str, object] | None = None, context: Mapping[str, object] | None = None, root: Path | None = None
+    tree: syntax.Program,
+    parameters: Mapping[str, object] | None = None,
+    context: Mapping[str, object] | None = None,
+    root: Path | None = None,
 ) -> Staged[rd.Program]:
     """Bind every name of the program. `parameters` set its params, `context` its settings, from outside."""
     session = Session(library.Files(root))
@@ -72,7 +88,14 @@ def _stem(name: str) -> str:
 class Builder(LetTable):
     """Reads one file's items into a module."""
 
-    def __init__(self, tree: syntax.Program, session: Session, parameters: Mapping[str, str], context: Mapping[str, str], name: str) -> None:
+    def __init__(
+        self,
+        tree: syntax.Program,
+        session: Session,
+        parameters: Mapping[str, str],
+        context: Mapping[str, str],
+        name: str,
+    ) -> None:
         self.tree, self.session, self.parameters, self.context = tree, session, parameters, context
         self.module = rd.Module(tree.source, tree, name)
         self.module.is_library = tree.source.name.startswith("stdlib/")
@@ -183,7 +206,9 @@ class Builder(LetTable):
                 self.settings(kind, binds)
             case syntax.Init(rules=rules):
                 for rule in rules:
-                    node = self.names_.expression(rule.value, Scope(variables=INIT_VARIABLES, where="in an initialiser"))
+                    node = self.names_.expression(
+                        rule.value, Scope(variables=INIT_VARIABLES, where="in an initialiser")
+                    )
                     self.module.init.append(rd.InitRule(rule.selectors, node, rule.span))
             case syntax.Assert(span=span, claim=claim):
                 self.module.claims.append(rd.Claim(claim, span))
@@ -267,7 +292,11 @@ class Builder(LetTable):
         return rd.Let(tree.name, self.module, tree.name_span, node, False)
 
     def param(self, tree: syntax.Param) -> rd.Let:
-        type_ = self.type(tree.type, Scope(variables=frozenset({"pi", "e", "inf"}), where="in a bound")) if tree.type else None
+        type_ = (
+            self.type(tree.type, Scope(variables=frozenset({"pi", "e", "inf"}), where="in a bound"))
+            if tree.type
+            else None
+        )
         scope = Scope(variables=frozenset({"pi", "e", "inf", "none"}), where="in a param")
         value = tree.default
         if tree.name in self.parameters:
@@ -278,7 +307,9 @@ class Builder(LetTable):
             elif type_ is not None and type_.kind == "text":
                 value = syntax.Text(tree.name_span, self.parameters[tree.name])
             else:
-                self.session.said.extend(parsed.said or (say.wrong_type(tree.name, str(type_ or "number"), "text", tree.name_span),))
+                self.session.said.extend(
+                    parsed.said or (say.wrong_type(tree.name, str(type_ or "number"), "text", tree.name_span),)
+                )
         if value is None:
             self.say(say.missing_argument(self.module.source.name, tree.name, str(type_ or "number"), tree.name_span))
             node: rd.Expr = rd.Literal(tree.name_span, Fraction(0))
@@ -357,7 +388,11 @@ class Builder(LetTable):
             rd.Formal("to", level, rd.Literal(span, Fraction(0)), span),
             *extra,
         )
-        shape = rd.CurveCall(span, rd.CurveRef(span, curve), (rd.Variable(span, "p"), *(rd.FormalRef(span, f.name, f.type) for f in extra)))
+        shape = rd.CurveCall(
+            span,
+            rd.CurveRef(span, curve),
+            (rd.Variable(span, "p"), *(rd.FormalRef(span, f.name, f.type) for f in extra)),
+        )
         way = rd.Apply(span, "sub", (to, start))
         stage.body = rd.Apply(span, "add", (start, rd.Apply(span, "mul", (way, shape))))
 
@@ -404,7 +439,11 @@ class Builder(LetTable):
             try:
                 source = self.session.files.read(path)
             except (OSError, ValueError) as e:
-                why = "there is no such file" if isinstance(e, FileNotFoundError) else str(getattr(e, "strerror", None) or e)
+                why = (
+                    "there is no such file"
+                    if isinstance(e, FileNotFoundError)
+                    else str(getattr(e, "strerror", None) or e)
+                )
                 self.say(say.unreadable_import(tree.path.value, why, tree.path.span))
                 return None
             parsed = parse(source)
@@ -441,12 +480,18 @@ class Builder(LetTable):
     def inlined(self, tree: syntax.Expr) -> syntax.Expr:
         """An argument of an import with this file's params and lets written out, since the other file can't see them."""
         match tree:
-            case syntax.Name(parts=(name,)) if name in self.let_trees or any(isinstance(i, syntax.Let | syntax.Param) and i.name == name for i in self.tree.items):
+            case syntax.Name(parts=(name,)) if name in self.let_trees or any(
+                isinstance(i, syntax.Let | syntax.Param) and i.name == name for i in self.tree.items
+            ):
                 for i in self.tree.items:
                     if isinstance(i, syntax.Param) and i.name == name:
                         if name in self.parameters:
                             parsed = parse(Source(f"<{name}>", self.parameters[name]))
-                            if parsed.value and len(parsed.value.items) == 1 and isinstance(parsed.value.items[0], syntax.Bare):
+                            if (
+                                parsed.value
+                                and len(parsed.value.items) == 1
+                                and isinstance(parsed.value.items[0], syntax.Bare)
+                            ):
                                 return parsed.value.items[0].value
                         return tree if i.default is None else self.inlined(i.default)
                     if isinstance(i, syntax.Let) and i.name == name:

@@ -21,14 +21,14 @@ from schedc.compiler.amounts import (
     Stop,
     checked_duration,
     duration,
-    exact,
     formal_argument,
     number,
     position_terms,
     stop,
     word,
-)  # fmt: skip
+)
 from schedc.compiler.chains import Chained, Cut, Ended
+from schedc.compiler.constants import exact  # fmt: skip
 from schedc.compiler.cycles import Modified, Repeated
 from schedc.compiler.expressions import Expr
 from schedc.compiler.formulas import Formula
@@ -100,7 +100,11 @@ class Shifted(Placed):
 
     def at(self, position: Fraction) -> Part:
         part = self.inner.at(position - self.start)
-        moved = replace(part, expr=self._move(part.expr), left=lambda where: self.inner.left(where - self.start, position - self.start))
+        moved = replace(
+            part,
+            expr=self._move(part.expr),
+            left=lambda where: self.inner.left(where - self.start, position - self.start),
+        )
         if self.start == 0:
             return moved
         return replace(moved, clock="steps", origin=self.start, table=self.ground.table, horizon=None)
@@ -131,7 +135,13 @@ def place(node: rd.Expr, env: Env, context: Context) -> Placed:
                 return Ended(context, env.site(span))
             inner = enter(node, env, ground)
             assert definition.body is not None
-            if inner.horizon is None and definition.formal("T") and not context.exact and context.end is not None and _opens(definition, inner, ground):
+            if (
+                inner.horizon is None
+                and definition.formal("T")
+                and not context.exact
+                and context.end is not None
+                and _opens(definition, inner, ground)
+            ):
                 inner.horizon = _fill(inner, context, definition.name, span)
                 context = replace(context, exact=not is_operand(definition.body, inner))
             elif inner.horizon is None and definition.formal("T") and context.exact and context.end is not None:
@@ -157,7 +167,9 @@ def place(node: rd.Expr, env: Env, context: Context) -> Placed:
 
 def _opens(definition: rd.Definition, inner: Env, ground: Ground) -> bool:
     assert definition.body is not None
-    return kind(definition.body, inner, ground) == OPEN or any(isinstance(n, rd.Variable) and n.name == "T" for n in _durations(definition.body))
+    return kind(definition.body, inner, ground) == OPEN or any(
+        isinstance(n, rd.Variable) and n.name == "T" for n in _durations(definition.body)
+    )
 
 
 def _durations(node: rd.Expr) -> list[rd.Expr]:
@@ -197,12 +209,17 @@ def _timed(node: rd.Timed, env: Env, context: Context) -> Placed:
     frame = Frame(ground, owner=words_of(node.body))
     if node.word == "for":
         length = checked_duration(node.amount, env, frame)
-        mark = Mark(length.clock, reading_at(env, node.amount.span, ground, length.clock, context.start) + length.amount)
+        mark = Mark(
+            length.clock, reading_at(env, node.amount.span, ground, length.clock, context.start) + length.amount
+        )
     else:
         mark = _until(node, env, context, frame)
         here = reading_at(env, node.span, ground, mark.clock, context.start)
         if mark.reading < here:
-            raise stop(env, say.before_start(node.amount.span, say.amount(mark.reading, mark.clock), say.amount(here, mark.clock)))
+            raise stop(
+                env,
+                say.before_start(node.amount.span, say.amount(mark.reading, mark.clock), say.amount(here, mark.clock)),
+            )
     inner = place(node.body, env, replace(context, end=mark, exact=True))
     if isinstance(inner, Formula) and inner.end_mark == mark:
         return inner
@@ -215,7 +232,11 @@ def _until(node: rd.Timed, env: Env, context: Context, frame: Frame) -> Mark:
     terms.sort(key=lambda q: q.amount < 0)
     if all(q.clock == terms[0].clock for q in terms):
         clock = terms[0].clock
-        return Mark(clock, reading_at(env, node.amount.span, ground, clock, context.anchor) + sum((q.amount for q in terms), Fraction(0)))
+        return Mark(
+            clock,
+            reading_at(env, node.amount.span, ground, clock, context.anchor)
+            + sum((q.amount for q in terms), Fraction(0)),
+        )
     position = context.anchor
     mark = Mark("steps", position)
     for q in terms:
@@ -234,15 +255,29 @@ def _piped(node: rd.Pipe, env: Env, context: Context) -> Placed:
         inner_env = enter(call, env, ground)
         body_kind = kind(node.body, env, ground)
         if body_kind != CLOSED:
-            raise stop(env, say.not_closed({OPEN: "open", ENDLESS: "endless", CONSTANT: "a constant"}[body_kind], node.body.span))
+            raise stop(
+                env,
+                say.not_closed({OPEN: "open", ENDLESS: "endless", CONSTANT: "a constant"}[body_kind], node.body.span),
+            )
         cycle = place(node.body, env, replace(context, end=None, exact=False, anchor=context.start))
         frame = Frame(ground, entering=context.entering, fallback=True)
         times = _argument("times", inner_env, frame)
         count = None if times == ex.Const("inf") else exact(times)
         growth = exact(_argument("growth", inner_env, frame))
-        if growth is None or (count is None and times != ex.Const("inf")) or (count is not None and (count.denominator != 1 or count < 1)):
+        if (
+            growth is None
+            or (count is None and times != ex.Const("inf"))
+            or (count is not None and (count.denominator != 1 or count < 1))
+        ):
             raise stop(env, say.irrational(call.span))
-        return Repeated(cycle, None if count is None else int(count), growth, _argument("decay", inner_env, frame), env, env.site(node.span))
+        return Repeated(
+            cycle,
+            None if count is None else int(count),
+            growth,
+            _argument("decay", inner_env, frame),
+            env,
+            env.site(node.span),
+        )
     if isinstance(definition.body, rd.Pipe):
         inner_env = enter(call, env, ground)
         inner_env.piped = (node.body, env)
@@ -315,6 +350,16 @@ def _imported(node: rd.ImportedRef, env: Env, context: Context) -> Placed:
     outer = Env(call=node.span, outer=env)
     entering = ex.ONE if relative else None
     if ground is context.ground:
-        return place(value, Env(outer=outer), replace(context, entering=context.entering if context.entering is not None else entering, anchor=context.start))
-    inner = place(value, Env(outer=outer), Context(ground, Fraction(0), place, entering, relative, ground.end, study=context.study))
+        return place(
+            value,
+            Env(outer=outer),
+            replace(
+                context, entering=context.entering if context.entering is not None else entering, anchor=context.start
+            ),
+        )
+    inner = place(
+        value,
+        Env(outer=outer),
+        Context(ground, Fraction(0), place, entering, relative, ground.end, study=context.study),
+    )
     return Shifted(inner, context.start, context.ground, env.site(node.span), name)

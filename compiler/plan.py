@@ -23,7 +23,7 @@ FORMAT = 1
 def _exact(value: Any) -> Fraction:
     if isinstance(value, Fraction | int | str) and not isinstance(value, bool):
         return Fraction(value)
-    raise ValueError("an exact number is written as a string such as \"3/10\"")
+    raise ValueError('an exact number is written as a string such as "3/10"')
 
 
 Exact = Annotated[
@@ -307,7 +307,8 @@ class Plan(Frozen):
     def hash(self) -> str:
         """SHA-256 of what the Plan means: schedules, clocks, feedback, groups, init and batch, without names, places and facts."""
         data = self.model_dump(
-            mode="json", include={"format", "clocks", "run", "train", "batch", "bindings", "lets", "groups", "feedback", "init"}
+            mode="json",
+            include={"format", "clocks", "run", "train", "batch", "bindings", "lets", "groups", "feedback", "init"},
         )
         return hashlib.sha256(json.dumps(_meaning(data), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -37,7 +37,9 @@ def to_plan(line: Timeline, version: str) -> plan.Plan:
         lets=tuple(map(binding, line.lets)),
         groups=tuple(
             plan.GroupRule(
-                selection=selection(g.group.selectors), bindings=tuple(map(binding, g.bindings)), place=place_of(g.group.span)
+                selection=selection(g.group.selectors),
+                bindings=tuple(map(binding, g.bindings)),
+                place=place_of(g.group.span),
             )
             for g in line.groups
         ),
@@ -52,7 +54,9 @@ def _end(ground: Ground) -> Fraction | None:
 
 
 def binding(laid: Laid) -> plan.Binding:
-    return plan.Binding(name=laid.name, relative=laid.relative, curve=curve(laid.segments, laid.after), place=place_of(laid.span))
+    return plan.Binding(
+        name=laid.name, relative=laid.relative, curve=curve(laid.segments, laid.after), place=place_of(laid.span)
+    )
 
 
 def curve(segments: tuple[Segment, ...], after: object) -> plan.Curve:

@@ -64,9 +64,14 @@ def segment_range(expr: Expr, first: int, last: int, draft: plan.Plan, others: G
     corners: Iterator[dict[Expr, Any]] = iter([{ex.Var(n): (i.lo, i.hi) for n, i in atoms.items()}])
     if 0 < len(atoms) <= MAX_CORNERS and all(_degree(formula, n) in (0, 1, 2) for n in atoms):
         names = list(atoms)
-        corners = ({ex.Var(n): (v, v) for n, v in zip(names, c, strict=True)} for c in product(*((atoms[n].lo, atoms[n].hi) for n in names)))
+        corners = (
+            {ex.Var(n): (v, v) for n, v in zip(names, c, strict=True)}
+            for c in product(*((atoms[n].lo, atoms[n].hi) for n in names))
+        )
     found = [
-        certify_range(formula, Fraction(first), Fraction(last), env={**env, **corner}, clocks=draft.clocks, budget=BUDGET)
+        certify_range(
+            formula, Fraction(first), Fraction(last), env={**env, **corner}, clocks=draft.clocks, budget=BUDGET
+        )
         for corner in corners
     ]
     low, high = min(found, key=lambda r: r.least.lo), max(found, key=lambda r: r.greatest.hi)
@@ -92,7 +97,9 @@ def _atoms(expr: Expr, given: Given) -> tuple[Expr, dict[str, Interval]]:
             return None  # affine: what is inside is named
         if e not in names:
             names[e] = f"atom:{len(names)}"
-            env = {v: given.get(v.name, (Fraction(0), Fraction(1000))) for v in ex.walk(e) if isinstance(v, ex.Var)}
+            env: dict[Expr, Any] = {
+                v: given.get(v.name, (Fraction(0), Fraction(1000))) for v in ex.walk(e) if isinstance(v, ex.Var)
+            }
             ranges[names[e]] = bounds(e, env)
         return ex.Var(names[e])
 
@@ -107,7 +114,11 @@ def _degree(expr: Expr, name: str) -> int | None:
         case ex.Var():
             return 1
         case ex.Op("add" | "sub", (a, b)):
-            pair = sorted((_degree(a, name) or 0, _degree(b, name) or 0)) if None not in (_degree(a, name), _degree(b, name)) else None
+            pair = (
+                sorted((_degree(a, name) or 0, _degree(b, name) or 0))
+                if None not in (_degree(a, name), _degree(b, name))
+                else None
+            )
             return None if pair is None else pair[1] if pair[0] == 0 or pair == [1, 1] else None
         case ex.Op("neg", (a,)):
             return _degree(a, name)
@@ -123,7 +134,9 @@ def _degree(expr: Expr, name: str) -> int | None:
     return None
 
 
-def every_update(expr: Expr, first: int, last: int, draft: plan.Plan, base: float | None) -> np.ndarray[Any, Any] | None:
+def every_update(
+    expr: Expr, first: int, last: int, draft: plan.Plan, base: float | None
+) -> np.ndarray[Any, Any] | None:
     """The values at every update from `first` to `last` with no cut made; None if too many, or if it reads other bindings."""
     if last - first >= EVERY_UPDATE or any(isinstance(e, ex.Bound) for e in ex.walk(expr)):
         return None

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from schedc.compiler import library, messages_names as say, resolved as rd
+from schedc.compiler import library
+from schedc.compiler import messages_names as say
+from schedc.compiler import resolved as rd
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.expressions import OPS
 from schedc.compiler.source import Span
@@ -71,7 +73,9 @@ def type_of(node: rd.Expr) -> str:
         case rd.Chain() | rd.Timed() | rd.Pipe() | rd.StageCall() | rd.ImportedRef():
             return "schedule"
         case rd.Apply(name="div", args=(a, b)):
-            return "duration" if type_of(a) == "duration" and type_of(b) != "duration" else _widest((a, b), but="duration")
+            return (
+                "duration" if type_of(a) == "duration" and type_of(b) != "duration" else _widest((a, b), but="duration")
+            )
         case rd.Apply(name="if", args=args):
             return _widest(args[1:])
         case rd.Apply(name="lt" | "le" | "gt" | "ge" | "eq" | "ne" | "passed" | "len"):
@@ -164,7 +168,7 @@ class Names:
             module = module.imports.get(part) if module else None
         if module is None:
             return None
-        found = getattr(module, kind).get(name.parts[-1])
+        found: rd.Definition | None = getattr(module, kind).get(name.parts[-1])
         if found is None and len(name.parts) == 1:
             found = self.lets.prelude(kind, name.text)
         return found
@@ -224,7 +228,15 @@ class Names:
         if kind in ("text", "flag", "word", "list", "curve", "none"):
             return self.bad(say.not_a_number("a stage", kind, node.span))
         if kind in ("duration", "share"):
-            return self.bad(say.wrong_type("a stage", "value", "duration" if kind == "duration" else "share of the run", node.span, "write `hold for …` for a pause"))
+            return self.bad(
+                say.wrong_type(
+                    "a stage",
+                    "value",
+                    "duration" if kind == "duration" else "share of the run",
+                    node.span,
+                    "write `hold for …` for a pause",
+                )
+            )
         return node
 
     def duration(self, tree: syntax.Expr, name: str, scope: Scope) -> rd.Expr:
@@ -237,19 +249,33 @@ class Names:
         for a in args:
             kind = type_of(a)
             comparing = name in ("eq", "ne") and kind in ("word", "text", "flag", "none")
-            if kind in ("text", "flag", "word", "list", "curve", "none") and not comparing and not (name == "if" and kind == "flag" and a is args[0]):
-                return self.bad(say.not_a_number("arithmetic" if name in BINARY.values() or name == "neg" else f"`{name}`", kind, a.span))
+            if (
+                kind in ("text", "flag", "word", "list", "curve", "none")
+                and not comparing
+                and not (name == "if" and kind == "flag" and a is args[0])
+            ):
+                return self.bad(
+                    say.not_a_number(
+                        "arithmetic" if name in BINARY.values() or name == "neg" else f"`{name}`", kind, a.span
+                    )
+                )
         return rd.Apply(span, name, args)
 
     def items(self, tree: syntax.Items, scope: Scope, type_: rd.Type | None) -> rd.Expr:
         out: list[rd.Expr] = []
         for item in tree.items:
-            node = self.value(item, rd.Type(type_.kind, False, type_.words, ()), "a list item", scope) if type_ else self.expression(item, scope)
+            node = (
+                self.value(item, rd.Type(type_.kind, False, type_.words, ()), "a list item", scope)
+                if type_
+                else self.expression(item, scope)
+            )
             if tree.unit:
                 if isinstance(node, rd.Literal) and node.unit is None:
                     node = rd.Literal(node.span, node.value, tree.unit)
                 else:
-                    node = rd.Apply(node.span, "mul", (node, rd.Literal(tree.unit_span or tree.span, Fraction(1), tree.unit)))
+                    node = rd.Apply(
+                        node.span, "mul", (node, rd.Literal(tree.unit_span or tree.span, Fraction(1), tree.unit))
+                    )
             out.append(node)
         return rd.ListValue(tree.span, tuple(out))
 
@@ -276,10 +302,18 @@ class Names:
         if (definition := self.definition("stages", tree)) is not None:
             return self.stage_call(definition, (), span, scope)
         if len(tree.parts) > 1 and tree.parts[0] not in self.module.imports:
-            return self.bad(say.unknown_module(tree.parts[0], span, set(self.module.imports) | set(library.stdlib_names())))
+            return self.bad(
+                say.unknown_module(tree.parts[0], span, set(self.module.imports) | set(library.stdlib_names()))
+            )
         if self.definition("modifiers", tree) is not None:
             return self.bad(say.modifier_as_stage(text, span))
-        known = self.known("stages") | set(scope.formals) | set(self.lets.names()) | scope.variables | set(self.module.binds)
+        known = (
+            self.known("stages")
+            | set(scope.formals)
+            | set(self.lets.names())
+            | scope.variables
+            | set(self.module.binds)
+        )
         return self.bad(say.unknown_name(text, "stage or value", span, known))
 
     def imported(self, tree: syntax.Name) -> rd.Expr | None:
@@ -320,7 +354,9 @@ class Names:
         if (definition := self.definition("stages", name)) is not None:
             return self.stage_call(definition, tree.args, span, scope)
         if len(name.parts) > 1 and name.parts[0] not in self.module.imports:
-            return self.bad(say.unknown_module(name.parts[0], name.span, set(self.module.imports) | set(library.stdlib_names())))
+            return self.bad(
+                say.unknown_module(name.parts[0], name.span, set(self.module.imports) | set(library.stdlib_names()))
+            )
         if self.definition("modifiers", name) is not None:
             return self.bad(say.modifier_as_stage(name.text, name.span))
         known = self.known("stages") | (set() if tree.short else {"choose", "len", *FUNCTIONS})
@@ -331,10 +367,13 @@ class Names:
         name, span, args = tree.name.text, tree.span, tree.args
         if name == "choose":
             if not args or args[0].name or not all(a.name for a in args[1:]):
-                return self.bad(say.missing_argument("choose", "word", "a word, then one value for each of its words", span))
+                return self.bad(
+                    say.missing_argument("choose", "word", "a word, then one value for each of its words", span)
+                )
             word = self.expression(args[0].value, scope)
             branches = {
-                a.name or "": self.value(a.value, words, "choose", scope) if words else self.expression(a.value, scope) for a in args[1:]
+                a.name or "": self.value(a.value, words, "choose", scope) if words else self.expression(a.value, scope)
+                for a in args[1:]
             }
             if isinstance(word, rd.FormalRef) and word.type.kind == "word":
                 for a in args[1:]:
@@ -372,7 +411,9 @@ class Names:
             if self.definition("stages", name) is not None:
                 self.bad(say.stage_as_modifier(name.text, name.span))
             elif len(name.parts) > 1 and name.parts[0] not in self.module.imports:
-                self.bad(say.unknown_module(name.parts[0], name.span, set(self.module.imports) | set(library.stdlib_names())))
+                self.bad(
+                    say.unknown_module(name.parts[0], name.span, set(self.module.imports) | set(library.stdlib_names()))
+                )
             else:
                 self.bad(say.unknown_name(name.text, "modifier", name.span, self.known("modifiers")))
             return None
@@ -386,7 +427,9 @@ class Names:
         definition.prepare()
         return rd.StageCall(span, definition, self.arguments(definition, args, span, scope))
 
-    def arguments(self, definition: rd.Definition, args: tuple[syntax.Arg, ...], span: Span, scope: Scope) -> dict[str, rd.Expr]:
+    def arguments(
+        self, definition: rd.Definition, args: tuple[syntax.Arg, ...], span: Span, scope: Scope
+    ) -> dict[str, rd.Expr]:
         """The arguments by parameter name, each resolved as its parameter's type asks."""
         given: dict[str, rd.Expr] = {}
         places: dict[str, Span] = {}
@@ -423,17 +466,34 @@ class Names:
             if isinstance(tree, syntax.Items):
                 return self.items(tree, scope, type_)
             node = self.expression(tree, scope)
-            return node if type_of(node) == "list" else self.bad(say.wrong_type(name, str(type_), type_of(node), node.span, f"write `{name}=[…]`"))
+            return (
+                node
+                if type_of(node) == "list"
+                else self.bad(say.wrong_type(name, str(type_), type_of(node), node.span, f"write `{name}=[…]`"))
+            )
         if type_.kind == "curve" and isinstance(tree, syntax.Name) and tree.text not in scope.formals:
             curve = self.definition("curves", tree)
             if curve is None:
                 return self.bad(say.unknown_name(tree.text, "curve", tree.span, self.known("curves")))
             return rd.CurveRef(tree.span, curve.prepare())
-        if type_.kind == "word" and (word := _word(tree)) is not None and not (isinstance(tree, syntax.Name) and tree.text in scope.formals):
-            return rd.Word(tree.span, word) if word in type_.words else self.bad(say.unknown_word(name, word, type_.words, tree.span))
+        if (
+            type_.kind == "word"
+            and (word := _word(tree)) is not None
+            and not (isinstance(tree, syntax.Name) and tree.text in scope.formals)
+        ):
+            return (
+                rd.Word(tree.span, word)
+                if word in type_.words
+                else self.bad(say.unknown_word(name, word, type_.words, tree.span))
+            )
         if type_.kind == "word" and isinstance(tree, syntax.Call) and tree.name.text == "choose" and not tree.short:
             return self.function(tree, scope, type_)
-        if type_.kind == "text" and isinstance(tree, syntax.Name) and tree.text not in scope.formals and self.lets.get(tree.text) is None:
+        if (
+            type_.kind == "text"
+            and isinstance(tree, syntax.Name)
+            and tree.text not in scope.formals
+            and self.lets.get(tree.text) is None
+        ):
             return self.bad(say.wrong_type(name, "text", "word", tree.span, f'write `{name}="{tree.text}"`'))
         return self.fits(self.expression(tree, scope), type_, name)
 
@@ -453,7 +513,11 @@ class Names:
                 return self.bad(say.varying_argument(name, varies_with(node) or "the update", node.span))
             return self.bad(say.wrong_type(name, str(type_), "stage", node.span))
         if got not in accepted:
-            help_ = f"write `{name}={node.value.numerator}`" if type_.kind in ("number", "count") and isinstance(node, rd.Literal) and node.value.denominator == 1 else None
+            help_ = (
+                f"write `{name}={node.value.numerator}`"
+                if type_.kind in ("number", "count") and isinstance(node, rd.Literal) and node.value.denominator == 1
+                else None
+            )
             shown = {"share": "share (%)"}.get(got, got)
             return self.bad(say.wrong_type(name, str(type_), shown, node.span, help_))
         if type_.kind != "schedule" and (reason := varies_with(node)):

@@ -10,8 +10,9 @@ from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Declared, Env, Frame, Ground, Quantity, Stop, duration, exact, flag, number
+from schedc.compiler.amounts import Declared, Env, Frame, Ground, Quantity, Stop, duration, flag, number
 from schedc.compiler.clocks import ClockError, Clocks, Size, UnknownClock
+from schedc.compiler.constants import exact
 from schedc.compiler.kinds import is_operand, varying
 from schedc.compiler.placed import Context, Placed, fix
 from schedc.compiler.placing import place
@@ -80,12 +81,21 @@ class Scheduled(Size):
 
     def _at(self, n: int) -> tuple[Placed, int, ex.Expr]:
         if self.placed is None:
-            self.placed = place(self.node, Env(), Context(self.ground, Fraction(0), place, None, False, self.ground.end))
+            self.placed = place(
+                self.node, Env(), Context(self.ground, Fraction(0), place, None, False, self.ground.end)
+            )
         part = self.placed.at(Fraction(n))
         value = exact(fix(part.expr, Fraction(n), self.ground))
         if value is None or value.denominator != 1:
             shown = "no rational number" if value is None else say.show(value)
-            raise Stop(say.bad_setting(f"{self.name}` at update {n}, `{self.name}", "a whole number: write `| round 64` behind it", shown, self.node.span))
+            raise Stop(
+                say.bad_setting(
+                    f"{self.name}` at update {n}, `{self.name}",
+                    "a whole number: write `| round 64` behind it",
+                    shown,
+                    self.node.span,
+                )
+            )
         return self.placed, int(value), part.expr
 
     def now(self, n: int) -> int:
@@ -93,9 +103,20 @@ class Scheduled(Size):
 
     def __call__(self, n: int, samples: Fraction, tokens: Fraction | None) -> tuple[int, int | None]:
         placed, value, expr = self._at(n)
-        other = self.other.now(n) if isinstance(self.other, Scheduled) else self.other if isinstance(self.other, int) else None
+        other = (
+            self.other.now(n)
+            if isinstance(self.other, Scheduled)
+            else self.other
+            if isinstance(self.other, int)
+            else None
+        )
         batch, seq_len = (value, other) if self.name == "global" else (other, value)
-        rates = {"steps": 1, "samples": batch, "tokens": None if batch is None or seq_len is None else batch * seq_len, "epochs": None}
+        rates = {
+            "steps": 1,
+            "samples": batch,
+            "tokens": None if batch is None or seq_len is None else batch * seq_len,
+            "epochs": None,
+        }
         here = {"steps": Fraction(n), "samples": samples, "tokens": tokens}
         most: int | None = None
         for mark in [] if placed.ended(Fraction(n)) else placed.marks(Fraction(n)):
@@ -106,7 +127,14 @@ class Scheduled(Size):
             return value, most
         return value, self._stays(expr, value, here, rates, most)
 
-    def _stays(self, expr: ex.Expr, value: int, here: dict[str, Fraction | None], rates: dict[str, int | None], most: int | None) -> int:
+    def _stays(
+        self,
+        expr: ex.Expr,
+        value: int,
+        here: dict[str, Fraction | None],
+        rates: dict[str, int | None],
+        most: int | None,
+    ) -> int:
         """For how many updates the expression is certainly equal to `value`, by exact interval arithmetic; at least 1."""
         from schedc.compiler.intervals import exact_bounds
 
@@ -176,8 +204,8 @@ def ground_of(module: rd.Module, table: int, outer: Ground | None = None) -> Gro
     for name, other in (("global", "seq_len"), ("seq_len", "global")):
         size = made[name]
         if isinstance(size, Scheduled):
-            size.other = made[other]  # type: ignore[assignment]
-    Clocks.__init__(clocks, made["global"], made["seq_len"], dataset, drop_last, steps_per_epoch)  # type: ignore[arg-type]
+            size.other = made[other]
+    Clocks.__init__(clocks, made["global"], made["seq_len"], dataset, drop_last, steps_per_epoch)
     for size in made.values():
         if isinstance(size, Scheduled):
             size.ground.clocks = Growing(clocks)
@@ -186,7 +214,14 @@ def ground_of(module: rd.Module, table: int, outer: Ground | None = None) -> Gro
         counted = dataset // clocks.batch if drop_last else -(-dataset // clocks.batch)
         if counted != steps_per_epoch:
             span = train["steps_per_epoch"].value.span
-            raise Stop(say.bad_setting("steps_per_epoch", f"{counted}: {dataset} samples in batches of {clocks.batch}", str(steps_per_epoch), span))
+            raise Stop(
+                say.bad_setting(
+                    "steps_per_epoch",
+                    f"{counted}: {dataset} samples in batches of {clocks.batch}",
+                    str(steps_per_epoch),
+                    span,
+                )
+            )
     if length is not None and not clocks.known[length.clock]:
         raise Stop(say.no_context(length.clock, train["length"].value.span))
     if length is not None and length.length <= 0:
@@ -205,7 +240,11 @@ def _batch_in_tokens(node: rd.Literal, seq_len: object) -> int:
     if not isinstance(seq_len, int):
         raise Stop(say.no_context("tokens", node.span))
     if node.value % seq_len:
-        raise Stop(say.bad_setting("global", f"a multiple of seq_len {seq_len} when given in tokens", node.span.text, node.span))
+        raise Stop(
+            say.bad_setting(
+                "global", f"a multiple of seq_len {seq_len} when given in tokens", node.span.text, node.span
+            )
+        )
     return int(node.value / seq_len)
 
 

@@ -192,11 +192,16 @@ def draw(plan: schedc.Plan, history: History, path: Path) -> None:
         ax.grid(axis="y", color="#e6e6e6", lw=0.8)
         ax.spines[["top", "right"]].set_visible(False)
     for segment in plan["lr"].segments:
+        last = count if segment.end is None else min(count, float(segment.end))
         if segment.start > 0:
             top.axvline(float(segment.start), color="#888888", lw=0.8, ls=(0, (4, 3)))
-    top.set_ylim(0)
+        if last - segment.start > count / 12:
+            middle = (float(segment.start) + last) / 2
+            style = {"ha": "center", "size": 8, "family": "monospace", "color": "#555555"}
+            top.text(middle, 0.94, segment.label, transform=top.get_xaxis_transform(), **style)
+    top.set_ylim(0, 1.16 * max(history.lr))
     top.set_xlim(0, count)
-    top.legend(frameon=False, loc="upper right")
+    top.legend(loc="upper right", bbox_to_anchor=(1, 0.9), edgecolor="none", framealpha=1)
     epochs = top.secondary_xaxis("top", functions=(lambda n: n / per_epoch, lambda e: e * per_epoch))
     epochs.set_xlabel("epoch")
     fig.savefig(path, dpi=140)

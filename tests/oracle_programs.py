@@ -31,7 +31,7 @@ class Program:
     """A text whose values are the record's.
 
     `names` says which binding each recorded trace is (`lr`, `momentum`). Where the record has param groups, group k is the one that
-    the k-th `group` block matches, group 0 none of them, and `bases` are what they were built with. `at` gives the update of each
+    the k-th `group` block matches, if there are any, and group 0 none of them; `bases` are what the further ones were built with. `at` gives the update of each
     entry of the trace, where they are not 0, 1, 2 …; a constant run is given by `context`. `metric` is the plateau's.
     """
 

@@ -16,6 +16,7 @@ LAMBDAS = {
 """The recorded functions, as schedules."""
 PRODUCTS = {
     "0.95": "torch.MultiplicativeLR(lr_lambda=0.95)",
+    "0.99": "torch.MultiplicativeLR(lr_lambda=0.99)",
     "0.5 if epoch % 10 == 0 else 1.0": "torch.LambdaLR(lr_lambda=(0.5^floor(t / 10)))",
 }
 """The recorded functions of MultiplicativeLR; one that is no constant as the product written out."""
@@ -47,12 +48,15 @@ def basic(record: Record) -> str | Outcome:
         return f"use torch\ntrain {{ steps_per_epoch = 10 }}\nlr = {call('torch.' + name, {**p, 'T_0': '3 epochs'})}"
     if name == "LambdaLR" and isinstance(p["lr_lambda"], list):
         first, second = (entry({"class": name, "lr_lambda": f}) for f in p["lr_lambda"])
-        return Program(f'use torch\nlr = {first}\ngroup "second.*" {{ lr = {second} }}', bases=(0.1, 0.01))
+        return Program(f'use torch\nlr = {first}\ngroup "second.*" {{ lr = {second} }}', bases=(0.01,))
     if name == "OneCycleLR":
         return one_cycle(record, p)
     if name == "CyclicLR":
         return cyclic(record, p)
     text = f"use torch\nlr = {entry({'class': name, **p})}"
+    if p.get("gamma", 0) > 1:
+        # One that grows for ever is finite only in a run that ends.
+        text += f"\ntrain {{ length = {len(record['lr'])} steps }}"
     return Program(text) if record["lr"] else Refusal(text)
 
 
@@ -65,7 +69,7 @@ def one_cycle(record: Record, p: dict[str, object]) -> Program:
     if p.get("anneal_strategy") == "linear":
         # Beyond the end PyTorch's rate is negative; a declared run, as long as PyTorch's, does not get there.
         text += f"train {{ length = {p['total_steps']} steps }}\n"
-    return Program(text, {"lr": "lr", "momentum": "momentum"}, (record["base_lr"],) * (1 + len(others)))
+    return Program(text, {"lr": "lr", "momentum": "momentum"}, (record["base_lr"],) * len(others))
 
 
 def cyclic(record: Record, p: dict[str, object]) -> Program:
@@ -89,7 +93,7 @@ def composed(record: Record) -> str | Outcome:
         return Exclusion("PyTorch refuses a plateau inside; the language has a meaning for it, the one of the records warmup_then_plateau")
     match name:
         case "SequentialLR":
-            return sequential(p)
+            return sequential(p, (0.02,) if "lr_groups" in record else ())
         case "ChainedScheduler":
             return chained(p)
         case "LinearLR;ReduceLROnPlateau":
@@ -103,15 +107,15 @@ def composed(record: Record) -> str | Outcome:
     raise NotImplementedError(name)
 
 
-def sequential(p: Record) -> str | Outcome:
+def sequential(p: Record, bases: tuple[float, ...]) -> Program:
     schedulers, milestones = p["schedulers"], p["milestones"]
-    stages = [entry(s) for s in schedulers]
+    *stages, last = map(entry, schedulers)
     if schedulers[-1]["class"] == "MultiplicativeLR":
         # It goes on from the value before the switch: the first of its own updates is the one before.
         milestones = [milestones[0] - 1]
-        stages[-1] = f"exponential({schedulers[-1]['lr_lambda']})"
-    chain = " -> ".join([f"{s} until {m}" for s, m in zip(stages, milestones, strict=False)] + stages[-1:])
-    return Program(f'use torch\nlr = {chain}', bases=(0.1, 0.02))
+        last = f"exponential({schedulers[-1]['lr_lambda']})"
+    chain = " -> ".join([f"{s} until {m}" for s, m in zip(stages, milestones, strict=True)] + [last])
+    return Program(f"use torch\nlr = {chain}", bases=bases)
 
 
 def chained(p: Record) -> str | Outcome:
@@ -134,7 +138,7 @@ def plateau(record: Record) -> str | Outcome:
     first, *others = floors if isinstance(floors, list) else [floors]
     text = f"use torch\nlr = {call('torch.ReduceLROnPlateau', {**p, 'min_lr': first})}"
     text += "".join(f'\ngroup "second.*" {{ lr = {call("torch.ReduceLROnPlateau", {**p, "min_lr": m})} }}' for m in others)
-    return Program(text, bases=(0.1, 0.01))
+    return Program(text, bases=(0.01,))
 
 
 def program(record: Record) -> str | Outcome:

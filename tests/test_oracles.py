@@ -71,10 +71,15 @@ def traces(record: Any, program: Any) -> Iterator[tuple[str, int, list[float]]]:
         yield program.names["momentum"], 0, record["momentum"]
 
 
+def matched(plan: Plan, group: int) -> tuple[int, ...]:
+    """The group rules that the param group is matched by."""
+    return (group - 1,) if group and plan.groups else ()
+
+
 def observed(record: Any, program: Any, plan: Plan, name: str, group: int, base: float | None, n: int) -> list[float]:
     """The values while the recorded metrics are reported, one between an update and the next; before the update where the record
     has one for each."""
-    run = ReferenceRun(plan, group=Group(base, (group - 1,) if group else ()))
+    run = ReferenceRun(plan, group=Group(base, matched(plan, group)))
     metrics = record["metric"]
     at_once = len(metrics) == n
     out: list[float] = []
@@ -94,8 +99,8 @@ def check_program(record: Any, program: Any) -> None:
     assert result.value is not None, "\n".join(map(str, errors(result.said)))
     plan = result.value
     for name, group, want in traces(record, program):
-        own = program.bases[group] if program.bases else base
-        rules = (group - 1,) if group else ()
+        own = program.bases[group - 1] if group else base
+        rules = matched(plan, group)
         if plan.feedback and record["metric"]:
             close(name, observed(record, program, plan, name, group, own, len(want)), record, want)
             continue
