@@ -220,6 +220,8 @@ def _variable(node: rd.Variable, env: Env, frame: Frame) -> Expr:
             constant = ground.clocks.constant_batch()
             if ground.clocks.batch is None:
                 raise stop(env, say.no_context("samples", node.span))
+            if constant is None and ground.table:
+                raise stop(env, say.own_clock("batch", node.span))
             return ex.Var("batch") if constant is None else ex.num(constant)
         case "input":
             return frame.values[id(node), id(env)]
@@ -265,8 +267,9 @@ def _formal(node: rd.Expr, name: str, type_: rd.Type, env: Env, frame: Frame) ->
     if not isinstance(found, tuple):
         return found
     given, where = found
-    if env.definition is not None and is_none(name, env):
-        raise stop(env, messages_names.missing_argument(env.definition.name, name, str(type_), node.span))
+    if is_none(name, env):
+        owner, parameter = _left_none(name, env)
+        raise stop(env, messages_names.missing_argument(owner, parameter, str(type_), node.span))
     if type_.kind == "level":
         return level(given, where, frame)
     if type_.kind == "duration":
@@ -380,6 +383,15 @@ def is_none(name: str, env: Env) -> bool:
             return False
         found = formal_argument(node.name, where)
     return found is None
+
+
+def _left_none(name: str, env: Env) -> tuple[str, str]:
+    """The definition, and its parameter, where a `none` that has been handed on comes from."""
+    found = formal_argument(name, env)
+    while isinstance(found, tuple) and isinstance(found[0], rd.FormalRef):
+        name, env = found[0].name, found[1]
+        found = formal_argument(name, env)
+    return env.definition.name if env.definition else "this", name
 
 
 def items(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
@@ -517,7 +529,7 @@ def check_value(
     nodes = items(node, where) if type_.is_list else [(node, where)]
     for item, place in nodes:
         if type_.kind == "duration":
-            if frame.ground.run is None and _reads_total(item):
+            if frame.ground.run is None and reads_total(item):
                 continue
             quantity = duration(item, place, frame)
             value: Fraction | None = quantity.amount
@@ -551,7 +563,7 @@ def check_value(
                 )
 
 
-def _reads_total(node: rd.Expr) -> bool:
+def reads_total(node: rd.Expr) -> bool:
     return any(isinstance(n, rd.Variable) and n.name == "total" for n in _inside(node))
 
 

@@ -34,6 +34,10 @@ class Deferred(Exception):
     """The claim needs `base`, which is not known yet."""
 
 
+class NeedsModel(Exception):
+    """The claim depends on what a group's selectors capture; its text names the group."""
+
+
 class Malformed(Exception):
     """The claim has no meaning; carries what to say."""
 
@@ -64,15 +68,16 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
     """Decide every assertion of the file."""
     for claim in line.program.main.claims:
         text = " ".join(claim.tree.span.text.split())
+        waits: NeedsModel | None = None
+        failure: str | None = None
         try:
-            failure = next(
-                (
-                    f
-                    for case in _cases(draft, claim.tree)
-                    if (f := _Claims(line, draft, base, case).failure(claim.tree))
-                ),
-                None,
-            )
+            for case in _cases(draft, claim.tree):
+                try:
+                    failure = _Claims(line, draft, base, case).failure(claim.tree)
+                except NeedsModel as reason:
+                    waits = waits or reason
+                if failure:
+                    break
         except Deferred:
             yield say.deferred(text, claim.tree.span)
         except Malformed as fault:
@@ -84,6 +89,8 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
         else:
             if failure:
                 yield say.failed(text, failure, claim.tree.span)
+            elif waits is not None:
+                yield say.undecided(f"`assert {text}` holds {waits}", "known only with a model", claim.tree.span)
 
 
 def _cases(draft: plan.Plan, tree: syntax.Expr) -> list[Case]:
@@ -390,6 +397,8 @@ class _Claims:
         except ValueError as fault:
             if "base" in str(fault):
                 raise Deferred from None
+            if "capture:" in str(fault):
+                raise NeedsModel(self.case.words.removesuffix(" once `plateau` has cut")) from None
             raise
 
     def _ones(self) -> dict[str, float]:

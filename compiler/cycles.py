@@ -6,6 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from math import ceil
 
 from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as say
@@ -358,3 +359,43 @@ class Repeated(Placed):
     def end_value(self) -> Expr:
         assert self.times is not None
         return ex.mul(ex.op("pow", self.decay, ex.num(self.times - 1)), self.cycle.end_value())
+
+
+class Ticked(Placed):
+    """A schedule read at each epoch's first update, and held through the epoch (`tick = epoch`)."""
+
+    def __init__(self, inner: Placed) -> None:
+        self.inner, self.ground, self.start, self.span = inner, inner.ground, inner.start, inner.span
+        self.pieces = pieces_by(inner, "epochs")
+        self.begins = [Fraction(ceil(p.begin)) for p in self.pieces]
+        last = self.pieces[-1].end if self.pieces else Fraction(0)
+        self.end_mark = None if last is None else Mark("epochs", Fraction(ceil(last)))
+
+    def ended(self, position: Fraction) -> bool:
+        return self.end_mark is not None and self.ground.passed(self.end_mark, position)
+
+    @property
+    def end(self) -> Fraction | None:
+        return None if self.end_mark is None else self.ground.position(self.end_mark)
+
+    def at(self, position: Fraction) -> Part:
+        if self.ended(position):
+            return self.held()
+        epoch = self.ground.clocks.at("epochs", position)
+        part = self.pieces[bisect_right(self.begins, epoch) - 1].part
+        table = self.ground.table
+        first = ex.op("floor", ex.Reading("epochs", table))
+        expr = shifted(part.expr, self.ground, "epochs", first)
+
+        def left(where: Fraction) -> Expr:
+            before = ceil(self.ground.clocks.at("epochs", where)) - 1
+            return fix(shifted(part.expr, self.ground, "epochs", ex.num(before)), where, self.ground)
+
+        return replace(part, expr=expr, clock="epochs", origin=Fraction(0), table=table, left=left)
+
+    def marks(self, position: Fraction) -> list[Mark]:
+        marks = [Mark("epochs", b) for b in self.begins] + ([self.end_mark] if self.end_mark else [])
+        return [m for m in marks if not self.ground.passed(m, position)]
+
+    def end_value(self) -> Expr:
+        return self.inner.end_value()

@@ -20,6 +20,7 @@ from schedc.compiler.amounts import (
     is_none,
     items,
     number,
+    reads_total,
     stop,
     word,
 )
@@ -236,6 +237,8 @@ def unit_of(env: Env, ground: Ground, own: set[str]) -> str | None:
             continue
         nodes = items(*found) if formal.type.is_list else [found]
         for node, where in nodes:
+            if ground.run is None and formal.name not in env.args and reads_total(node):
+                continue  # a default that the formula may do without
             quantity = duration(node, where, frame)
             if not (quantity.bare and quantity.amount == 0):
                 units.setdefault(quantity.clock, node.span)

@@ -15,6 +15,7 @@ from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
 from schedc.compiler.clocks import ClockError, UnknownClock
 from schedc.compiler.constants import exact
+from schedc.compiler.cycles import Ticked
 from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.placed import Context, Placed, Study, enter, fix
 from schedc.compiler.placing import place
@@ -77,9 +78,11 @@ def lower(program: rd.Program) -> Staged[Timeline]:
 
     def one(bind: rd.Bind) -> Laid:
         study = Study(names=names, imported=imported)
-        entering = ex.ONE if bind.relative else None
-        context = Context(ground, Fraction(0), place, entering, bind.relative, ground.end, study=study)
+        # At the very beginning nothing enters: there `start` is 1 under `*=`, with no arithmetic to undo.
+        context = Context(ground, Fraction(0), place, None, bind.relative, ground.end, study=study)
         placed = place(bind.value, Env(), context)
+        if line.train.tick == "epoch":
+            placed = Ticked(placed)
         segments, after = scan(placed, ground, bind.span)
         for s in segments:
             _known_variables(s.expr, s.span)

@@ -348,18 +348,8 @@ def _imported(node: rd.ImportedRef, env: Env, context: Context) -> Placed:
     if relative:
         value = rd.Apply(value.span, "mul", (rd.Variable(value.span, "base"), value))
     outer = Env(call=node.span, outer=env)
-    entering = ex.ONE if relative else None
+    inner_env = Env(outer=outer)
     if ground is context.ground:
-        return place(
-            value,
-            Env(outer=outer),
-            replace(
-                context, entering=context.entering if context.entering is not None else entering, anchor=context.start
-            ),
-        )
-    inner = place(
-        value,
-        Env(outer=outer),
-        Context(ground, Fraction(0), place, entering, relative, ground.end, study=context.study),
-    )
+        return place(value, inner_env, replace(context, fallback=context.fallback or relative, anchor=context.start))
+    inner = place(value, inner_env, Context(ground, Fraction(0), place, None, relative, ground.end, study=context.study))
     return Shifted(inner, context.start, context.ground, env.site(node.span), name)

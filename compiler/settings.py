@@ -284,6 +284,8 @@ def train_settings(module: rd.Module, ground: Ground) -> plan.TrainSettings:
     tick = train["tick"].value if "tick" in train else None
     if tick is not None and not (isinstance(tick, rd.Word) and tick.value in ("step", "epoch")):
         raise Stop(say.bad_setting("tick", "`step` or `epoch`", tick.span.text, tick.span))
+    if isinstance(tick, rd.Word) and tick.value == "epoch" and not ground.clocks.known["epochs"]:
+        raise Stop(say.no_context("epochs", tick.span))
     return plan.TrainSettings(
         dataset=whole("dataset"), classes=whole("classes"), drop_last=ground.clocks.drop_last, world_size=whole("world_size"),
         steps_per_epoch=whole("steps_per_epoch"), tick=tick.value if isinstance(tick, rd.Word) else "step",  # type: ignore[arg-type]

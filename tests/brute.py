@@ -99,14 +99,15 @@ class Running:
 
     def value(self, position):
         s = self.stage
+        entering = Q(1) if self.entering is None else self.entering
         t = min(self.clock.at(s.unit, position) - self.origin, s.amount)
         p = Q(1) if t == s.amount else t / s.amount
-        start = self.entering if s.begin_at is None else s.begin_at
+        start = entering if s.begin_at is None else s.begin_at
         return {
             "linear": lambda: start + (s.to - start) * p,
             "square": lambda: start + (s.to - start) * p**2,
-            "hold": lambda: self.entering,
-            "inverse": lambda: self.entering / (1 + t / 7),
+            "hold": lambda: entering,
+            "inverse": lambda: entering / (1 + t / 7),
             "constant": lambda: s.to,
         }[s.kind]()
 
@@ -157,7 +158,7 @@ class Affine:
         return f"(({self.k}) * {self.body.text()} + ({self.c}))"
 
     def begin(self, clock, position, entering):
-        return RunningAffine(self, self.body.begin(clock, position, (entering - self.c) / self.k))
+        return RunningAffine(self, self.body.begin(clock, position, None if entering is None else (entering - self.c) / self.k))
 
 
 class RunningAffine:
@@ -308,9 +309,9 @@ class RunningStairs:
         return held(self.inner, self.clock.inv(self.stairs.unit, self.origin + x))
 
 
-def run(program, clock, updates, entering=Q(1)):
+def run(program, clock, updates):
     """The values of the first `updates` updates, each computed when only the updates before it have happened."""
-    running = program.begin(clock, Q(0), entering)
+    running = program.begin(clock, Q(0), None)
     out = []
     for _ in range(updates):
         out.append(held(running, Q(clock.n)))

@@ -7,7 +7,7 @@ from oracle_programs import Exclusion, Outcome, Program, Record, Refusal, call
 TITLE = "Hugging Face transformers"
 FRAMEWORKS = ("transformers",)
 
-MISSING = "SC204"
+MISSING = "SC203"
 
 
 def program(record: Record) -> str | Outcome:
