@@ -34,11 +34,11 @@ class Backend(Protocol):
     def emit(self, plan: Plan) -> str: ...
 
 
-class ScheduleEnded(RuntimeError):  # noqa: N818 - it says what happened, and reads so in a traceback
+class ScheduleEnded(RuntimeError):
     """Training went on into a stage that is `error`."""
 
 
-class UnknownClock(ValueError):  # noqa: N818 - the same
+class UnknownClock(ValueError):
     """A clock is read that the run says too little about."""
 
 

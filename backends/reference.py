@@ -32,11 +32,11 @@ Show = Callable[[str, Fraction], Fraction]
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
-class Undefined(ArithmeticError):  # noqa: N818
+class Undefined(ArithmeticError):
     """A value that does not exist: a division by zero, the logarithm of a negative number."""
 
 
-class Ended(Exception):  # noqa: N818
+class Ended(Exception):
     """The update belongs to an `error` stage."""
 
 

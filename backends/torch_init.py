@@ -231,7 +231,7 @@ def _named(rule: InitRule) -> str:
     return f"the rule `{rule.selection} : {rule.label or rule.kind}`{where}"
 
 
-class _Unfit(Exception):  # noqa: N818 - not an error by itself, but a line of InitError's
+class _Unfit(Exception):
     """Why a rule can't apply to a parameter."""
 
 

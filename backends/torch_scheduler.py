@@ -22,7 +22,7 @@ SEARCHED = 200_000
 """How many updates are compared one by one where two formulas may agree for long."""
 
 
-class ScheduleChanged(ValueError):  # noqa: N818 - it says what happened, and reads so in a traceback
+class ScheduleChanged(ValueError):
     """A saved state belongs to a schedule that goes on differently from this one."""
 
 

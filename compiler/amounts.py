@@ -36,7 +36,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An amount of a clock's unit. `bare`: written as a plain number, so it may also count something else (observations)."""
+    """An amount of a clock's unit.
+
+    `bare`: written as a plain number, so it may also count something else (observations).
+    """
 
     clock: str
     amount: Fraction
@@ -328,7 +331,7 @@ def _item(node: rd.Expr, env: Env, frame: Frame) -> Expr:
 
 
 def _curve(curve: rd.Expr, args: tuple[Expr, ...], env: Env, frame: Frame) -> Expr:
-    definition, where = curve_of(curve, env)
+    definition, _ = curve_of(curve, env)
     inner = Env({}, definition, None, curve.span, env)
     for formal, value in zip(definition.formals, args, strict=False):
         inner.args[formal.name] = value
@@ -533,11 +536,11 @@ def check_value(
                 continue
             quantity = duration(item, place, frame)
             value: Fraction | None = quantity.amount
-        elif type_of(item) in ("share", "duration") or (
-            isinstance(item, rd.FormalRef) and item.type.kind in ("level", "duration")
+        elif (
+            type_of(item) in ("share", "duration")
+            or (isinstance(item, rd.FormalRef) and item.type.kind in ("level", "duration"))
+            or _reads_start(item)
         ):
-            continue
-        elif _reads_start(item):
             continue
         else:
             expr = number(item, place, frame)

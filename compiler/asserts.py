@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -231,7 +232,8 @@ class _Claims:
             case syntax.Binary(left=a, op=op, right=b) if any(self.asks(x) for x in _walk(tree)):
                 x, y = self.amount(a), self.amount(b)
                 calc: dict[str, Callable[[float, float], float]] = {
-                    "+": lambda p, q: p + q, "-": lambda p, q: p - q, "*": lambda p, q: p * q, "/": lambda p, q: p / q if q else np.nan, "^": lambda p, q: p**q,
+                    "+": operator.add, "-": operator.sub, "*": operator.mul, "^": operator.pow,
+                    "/": lambda p, q: p / q if q else np.nan,
                 }  # fmt: skip
                 words = " and ".join(w for w in (x.words, y.words) if w)
                 return Amount(calc[op](x.value, y.value), words, max(x.peak, y.peak))
@@ -240,9 +242,11 @@ class _Claims:
         return Amount(self.constant(tree), "")
 
     def asks(self, tree: syntax.Expr) -> bool:
-        return isinstance(tree, syntax.Call) and not tree.short and (tree.name.text in ASKED or self.is_binding(tree.name.text)) and bool(tree.args) and (
-            self.is_binding(tree.name.text) or self.names_binding(tree.args[0].value)
-        )  # fmt: skip
+        """Whether the call asks about a binding: `max(lr)`, `lr(5T tokens)`."""
+        if not isinstance(tree, syntax.Call) or tree.short or not tree.args:
+            return False
+        name = tree.name.text
+        return self.is_binding(name) or (name in ASKED and self.names_binding(tree.args[0].value))
 
     def names_binding(self, tree: syntax.Expr) -> bool:
         while isinstance(tree, syntax.Paren | syntax.GroupOf):

@@ -54,7 +54,9 @@ class Chained(Placed):
             room = end.reading - reading_at(self.env, node.span, self.ground, end.clock, start)
             if room < 0:
                 taken = say.amount(end.reading - room, end.clock)
-                why = f"{say.amount(end.reading, end.clock)} left by the stages behind it, less {taken} before = {say.amount(room, end.clock)}"
+                why = say.room(
+                    say.amount(end.reading, end.clock) + " left by the stages behind it", taken, room, end.clock
+                )
                 raise stop(self.env, say.no_room(words_of(node), room, end.clock, why, node.span))
         entering = before.end_value()
         inner = replace(context, start=start, entering=entering, fallback=False, end=end, exact=index == self.filler)

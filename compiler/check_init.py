@@ -20,11 +20,9 @@ def check_init(line: Timeline, draft: plan.Plan) -> Iterator[Diagnostic]:
             continue
         for selector in rule.selection.union:
             module, _, parameter = selector.text.partition(".")
-            if selector.kind == "type" and module.startswith(_WEIGHT_TYPES) and parameter in ("", "weight"):
-                if parameter == "" and not _is_zero(rule):
-                    yield say.constant_weights(f"`{selector.text}`", span)
-                elif parameter == "weight":
-                    yield say.constant_weights(f"`{selector.text}`", span)
+            weights = selector.kind == "type" and module.startswith(_WEIGHT_TYPES)
+            if weights and (parameter == "weight" or (parameter == "" and not _is_zero(rule))):
+                yield say.constant_weights(f"`{selector.text}`", span)
 
 
 def _is_zero(rule: plan.InitRule) -> bool:

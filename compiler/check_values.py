@@ -1,6 +1,7 @@
 """What is proved about the values of a Timeline: finite, never negative, no jump that nobody wrote.
 
-A claim is *proved* (SymPy, exact arithmetic), *certified* (interval arithmetic, or every update of the run evaluated), or
+A claim is *proved* (SymPy, exact arithmetic), *certified* (interval arithmetic, or every update of the run evaluated),
+or
 *refuted* with the update where it fails. Nothing is claimed on samples.
 """
 
@@ -234,7 +235,7 @@ def purposeful(node: rd.Expr, env: Env) -> bool:
         return False
     from schedc.compiler.kinds import varying
 
-    return not varying(node, env) and not reads(node, "p") or reads(node, "start") is not None
+    return (not varying(node, env) and not reads(node, "p")) or reads(node, "start") is not None
 
 
 def _approximate(expr: ex.Expr) -> float | None:

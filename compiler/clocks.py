@@ -1,7 +1,9 @@
 """The clocks of a run: how many steps, samples, tokens and epochs were consumed before a position.
 
-A position counts updates and is rational. Every clock is strictly increasing, 0 at the start, and linear inside an update, so
-that a boundary given in any clock is one exact position. Where the batch size or the sequence length is itself scheduled,
+A position counts updates and is rational. Every clock is strictly increasing, 0 at the start, and linear inside an
+update, so
+that a boundary given in any clock is one exact position. Where the batch size or the sequence length is itself
+scheduled,
 the clocks grow update by update from what was consumed before, and stretches of equal batches are kept as one piece.
 """
 
@@ -118,7 +120,7 @@ class Clocks:
         turns = 0
         first = 0
         if self.period is not None:
-            first, updates = self.period
+            first = self.period[0]
             base, whole = _column(self.pieces[first], clock)[0], self._per_period(clock)
             if reading >= base + whole:
                 turns = floor((reading - base) / whole)
@@ -237,7 +239,8 @@ class Clocks:
             batch,
             seq_len,
         )
-        same = self.pieces and self.dataset is None and (self.pieces[-1].d_samples, self.pieces[-1].d_tokens, self.pieces[-1].batch) == (
+        same = self.pieces and self.dataset is None and (self.pieces[-1].d_samples, self.pieces[-1].d_tokens,
+        self.pieces[-1].batch) == (
             piece.d_samples, piece.d_tokens, piece.batch,
         )  # fmt: skip
         if not same:
@@ -333,7 +336,7 @@ class Clocks:
                 seq_len=p.seq_len if self.seq_len is not None else None,
                 epochs=(Fraction(p.n, spe) if spe else p.epochs) if epochs else None,
                 epochs_per_update=(Fraction(1, spe) if spe else p.d_epochs) if epochs else None,
-            )  # fmt: skip
+            )
             for p in self.pieces
         ]
         if self.period is None:

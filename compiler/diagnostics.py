@@ -99,7 +99,7 @@ def draw(said: Diagnostic) -> str:
         for words in tail:
             first, *rest = words.split("\n")
             out.append(f"{' ' * width} = {first}")
-            out.extend(f"{' ' * width}   {'      ' if words.startswith('note') else '      '}{r}" for r in rest)
+            out.extend(f"{' ' * width}         {r}" for r in rest)
     return "\n".join(out)
 
 

@@ -30,7 +30,7 @@ NAN = math.nan
 
 
 # No "Error" in the name: it is what the program asked for.
-class ScheduleEnded(Exception):  # noqa: N818
+class ScheduleEnded(Exception):
     """An update that belongs to an `error` stage: training was to stop before it."""
 
     def __init__(self, update: int, message: str, place: Place | None = None) -> None:

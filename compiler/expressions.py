@@ -1,7 +1,8 @@
 """Values over training progress, as expressions: what a segment of a Timeline computes.
 
 An expression is a function of the position on the time axis (counted in updates, rational), which it reads only through
-`Reading`; of the values a run supplies (`Var`: `base`, feedback factors, selector captures, `batch`, fans); and of other
+`Reading`; of the values a run supplies (`Var`: `base`, feedback factors, selector captures, `batch`, fans); and of
+other
 bindings (`Bound`). Numbers are exact. Nodes are frozen; operations on them are functions beside them.
 """
 
@@ -33,7 +34,10 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the clock shows at the position: consumed before it, in the clock's unit. `table` numbers the run's clocks (0 is the file's own)."""
+    """What the clock shows at the position: consumed before it, in the clock's unit.
+
+    `table` numbers the run's clocks (0 is the file's own).
+    """
 
     clock: str
     table: int = 0
@@ -261,8 +265,10 @@ def fold(name: str, args: tuple[Fraction, ...]) -> Fraction | None:
 
 #: Cosines that are rational, by the angle in half turns.
 _COSINES = {
-    Fraction(0): Fraction(1), Fraction(1, 3): Fraction(1, 2), Fraction(1, 2): Fraction(0), Fraction(2, 3): Fraction(-1, 2),
-    Fraction(1): Fraction(-1), Fraction(4, 3): Fraction(-1, 2), Fraction(3, 2): Fraction(0), Fraction(5, 3): Fraction(1, 2),
+    Fraction(0): Fraction(1), Fraction(1, 3): Fraction(1, 2), Fraction(1, 2): Fraction(0), Fraction(2, 3): Fraction(-1,
+    2),
+    Fraction(1): Fraction(-1), Fraction(4, 3): Fraction(-1, 2), Fraction(3, 2): Fraction(0), Fraction(5, 3): Fraction(1,
+    2),
 }  # fmt: skip
 
 

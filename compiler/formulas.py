@@ -78,7 +78,8 @@ class Formula(Placed):
         if length.amount < 0:
             end = self.context.end
             assert end is not None
-            why = f"{say.amount(end.reading, end.clock)} for all, less {say.amount(self._read(end.clock), end.clock)} before = {say.amount(length.amount, end.clock)}"
+            taken = say.amount(self._read(end.clock), end.clock)
+            why = say.room(say.amount(end.reading, end.clock) + " for all", taken, length.amount, end.clock)
             raise stop(self.env, say.no_room(self.owner, length.amount, length.clock, why, self.node.span))
 
     def frame(self, past: bool = False, values: dict[tuple[int, int], Expr] | None = None) -> Frame:

@@ -1,6 +1,7 @@
 """What kind of length a schedule has, told from its form: closed, open, endless or constant.
 
-*closed* has an end; *open* reads `T` or `p` and was given none; *endless* varies and needs no `T`; *constant* is one number.
+*closed* has an end; *open* reads `T` or `p` and was given none; *endless* varies and needs no `T`; *constant* is one
+number.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def _init(rule: rd.InitRule, ground: Ground, line: Timeline) -> None:
             options=options,
             label=" ".join(rule.value.span.text.split()),
             place=plan.Place(file=rule.span.source.name, line=line_, column=column),
-        )  # fmt: skip
+        )
     )
     line.init_spans.append(rule.span)
 

@@ -85,6 +85,11 @@ def no_duration(stage: str, span: Span) -> Diagnostic:
     )
 
 
+def room(all_: str, taken: str, left: Fraction, clock: str) -> str:
+    """How the length that is left came about."""
+    return f"{all_}, less {taken} before = {amount(left, clock)}"
+
+
 def no_room(stage: str, room: Fraction, clock: str, why: str, span: Span) -> Diagnostic:
     return error(
         NO_ROOM,

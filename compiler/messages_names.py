@@ -138,9 +138,10 @@ def reserved(name: str, span: Span) -> Diagnostic:
 
 def not_a_hyperparameter(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
     close = suggestion(name, known)
+    own = f'write `let {name} = …` for a value of your own, or `"{name}" = …` for a key of your optimizer'
     return error(
         NOT_A_HYPERPARAMETER, f"no optimizer is known to have a hyper-parameter `{name}`", span,
-        help=f"did you mean `{close}`?" if close else f"write `let {name} = …` for a value of your own, or `\"{name}\" = …` for a key of your optimizer",
+        help=f"did you mean `{close}`?" if close else own,
     )  # fmt: skip
 
 

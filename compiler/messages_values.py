@@ -83,7 +83,8 @@ def deferred(claim: str, span: Span) -> Diagnostic:
 
 def forgotten_star(name: str, peak: str, span: Span, text: str) -> Diagnostic:
     return warning(
-        FORGOTTEN_STAR, f"the peak of `{name}` is {peak}, and it multiplies `base`", span, f"at most {peak} of what the optimizer was built with",
+        FORGOTTEN_STAR, f"the peak of `{name}` is {peak}, and it multiplies `base`", span,
+        f"at most {peak} of what the optimizer was built with",
         help=f"if {peak} is the rate itself, write `{name} = …`",
     )  # fmt: skip
 

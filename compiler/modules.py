@@ -396,8 +396,6 @@ class Builder(LetTable):
         way = rd.Apply(span, "sub", (to, start))
         stage.body = rd.Apply(span, "add", (start, rd.Apply(span, "mul", (way, shape))))
 
-    # -- imports
-
     def library(self, name: str) -> rd.Module:
         """A module of the standard library; resolved as far as it is used."""
         if name not in self.session.modules:

@@ -45,7 +45,8 @@ class Part:
 class Context:
     """Where a schedule is placed. `end`: where an open one must stop; `exact`: and every other formula too.
 
-    `place` lays out what stands inside."""
+    `place` lays out what stands inside.
+    """
 
     ground: Ground
     start: Fraction

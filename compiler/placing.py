@@ -1,6 +1,7 @@
 """Laying out: where on the time axis each part of a schedule lies, and what it computes there.
 
-The parts of a chain are placed when the one before them is known to have ended, so that a batch schedule can be followed
+The parts of a chain are placed when the one before them is known to have ended, so that a batch schedule can be
+followed
 while the clocks are still growing from it.
 """
 
@@ -199,7 +200,7 @@ def _fill(env: Env, context: Context, owner: str, span: Span) -> Quantity:
     before = reading_at(env, span, context.ground, end.clock, context.start)
     left = end.reading - before
     if left < 0:
-        why = f"{say.amount(end.reading, end.clock)} for all, less {say.amount(before, end.clock)} before = {say.amount(left, end.clock)}"
+        why = say.room(say.amount(end.reading, end.clock) + " for all", say.amount(before, end.clock), left, end.clock)
         raise stop(env, say.no_room(owner, left, end.clock, why, span))
     return Quantity(end.clock, left)
 
@@ -343,7 +344,8 @@ def _imported(node: rd.ImportedRef, env: Env, context: Context) -> Placed:
         value, relative = bind.value, bind.relative
     else:
         value, relative = module.lets[name].value, False
-    assert context.study is not None and context.study.imported is not None
+    assert context.study is not None
+    assert context.study.imported is not None
     ground = context.study.imported(module, context.ground)
     if relative:
         value = rd.Apply(value.span, "mul", (rd.Variable(value.span, "base"), value))
@@ -351,5 +353,7 @@ def _imported(node: rd.ImportedRef, env: Env, context: Context) -> Placed:
     inner_env = Env(outer=outer)
     if ground is context.ground:
         return place(value, inner_env, replace(context, fallback=context.fallback or relative, anchor=context.start))
-    inner = place(value, inner_env, Context(ground, Fraction(0), place, None, relative, ground.end, study=context.study))
+    inner = place(
+        value, inner_env, Context(ground, Fraction(0), place, None, relative, ground.end, study=context.study)
+    )
     return Shifted(inner, context.start, context.ground, env.site(node.span), name)

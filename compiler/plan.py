@@ -81,8 +81,11 @@ class ClockPiece(Frozen):
 
 
 class Clocks(Frozen):
-    """A run's clocks: pieces in order. The last piece goes on for ever, unless `period` says that the updates from
-    `period_start` on repeat every `period` updates, each time from the readings reached."""
+    """A run's clocks: pieces in order.
+
+    The last piece goes on for ever, unless `period` says that the updates from
+    `period_start` on repeat every `period` updates, each time from the readings reached.
+    """
 
     pieces: tuple[ClockPiece, ...]
     period_start: int | None = None
@@ -101,7 +104,8 @@ class Run(Frozen):
 class Segment(Frozen):
     """One piece of a schedule, on [start, end) in updates; `end` None: for ever.
 
-    `formula` is the value as a function of the clocks; with t = reading(clock, table) - origin it is the formula in local
+    `formula` is the value as a function of the clocks; with t = reading(clock, table) - origin it is the formula in
+    local
     time. `begins` and `ends` are its values at start and, seen from the left, at end; constants, but for what a run
     supplies. `label` is the stage as written.
     """
@@ -134,7 +138,8 @@ class Segment(Frozen):
 class Curve(Frozen):
     """A schedule laid out from update 0: segments in order, without gap, the last one endless or followed by `after`.
 
-    `after` is the value held once the segments have ended (a formula without clocks, but perhaps with feedback factors).
+    `after` is the value held once the segments have ended (a formula without clocks, but perhaps with feedback
+    factors).
     """
 
     segments: tuple[Segment, ...]
@@ -150,8 +155,10 @@ class Feedback(Frozen):
     """One `plateau`. Its factor F is `factor` to the power of the cuts made; formulas read it as `factor:{index}`.
 
     It observes metric `metric` while start <= update < end. An observation is better if it passes the best by the
-    threshold: for mode min and rel, m < best·(1 - threshold) - atol. More than `patience` observations in a row that are not
-    better (or `patience_clock`-many of that clock's unit without a better one) cut, unless the value, `input` times F and under
+    threshold: for mode min and rel, m < best·(1 - threshold) - atol. More than `patience` observations in a row that
+    are not
+    better (or `patience_clock`-many of that clock's unit without a better one) cut, unless the value, `input` times F
+    and under
     `floor`, would fall by less than `eps`; then a cooldown of `cooldown` observations (or units) follows. `window`
     observations are averaged into one.
     """
@@ -220,8 +227,12 @@ class GroupRule(Frozen):
 
 
 class InitRule(Frozen):
-    """`selectors : initialiser`. `kind` is the distribution (constant, normal, uniform, trunc_normal, orthogonal, dirac,
-    identity, sparse), `arguments` its parameters as formulas in `fan_in`, `fan_out`, `numel`; `options` its words and flags."""
+    """`selectors : initialiser`.
+
+    `kind` is the distribution (constant, normal, uniform, trunc_normal, orthogonal, dirac,
+    identity, sparse), `arguments` its parameters as formulas in `fan_in`, `fan_out`, `numel`; `options` its words and
+    flags.
+    """
 
     selection: Selection
     kind: str

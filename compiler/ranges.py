@@ -50,7 +50,8 @@ def owned(segment: Segment, line: Timeline) -> tuple[int, int] | None:
 def segment_range(expr: Expr, first: int, last: int, draft: plan.Plan, others: Given, base: float | None) -> Range:
     """The range over updates first … last, for every value that the run may supply.
 
-    A formula that is affine in what feedback has left takes its extremes at the extremes of that, so these are tried one by
+    A formula that is affine in what feedback has left takes its extremes at the extremes of that, so these are tried
+    one by
     one: interval arithmetic alone would lose that `F·a + (0 - F·a)·p` never passes 0.
     """
     given = environment(draft, base)

@@ -31,7 +31,7 @@ Array = Any
 
 
 # No "Error" in the name: it names what is missing, and a diagnostic is made of it.
-class UnknownClock(Exception):  # noqa: N818
+class UnknownClock(Exception):
     """A clock that the run says too little about: nothing gives its rate at the position asked for."""
 
     def __init__(self, clock: str) -> None:

@@ -1,6 +1,7 @@
 """Syntax tree -> resolved program: every name bound, every argument matched to a parameter, types checked.
 
-`Modules` reads a file's items into a `resolved.Module`; `Names` resolves one expression in one scope. Whatever is wrong is
+`Modules` reads a file's items into a `resolved.Module`; `Names` resolves one expression in one scope. Whatever is wrong
+is
 collected, so that a file's errors come out in one run; a faulty expression stands as `POISON` and is never laid out.
 """
 
@@ -541,7 +542,10 @@ def _public(kind: str, name: str) -> bool:
 
 
 class LetTable:
-    """Lets of a module, resolved when first asked for, and the prelude's definitions. `modules.Modules` implements it."""
+    """Lets of a module, resolved when first asked for, and the prelude's definitions.
+
+    `modules.Modules` implements it.
+    """
 
     def get(self, name: str) -> rd.Let | None:
         raise KeyError(name)

@@ -160,7 +160,8 @@ class StageCall(Node):
 
 
 Expr = (
-    Literal | Variable | FormalRef | LetRef | BoundRef | CaptureRef | ImportedRef | Word | TextValue | FlagValue | CurveRef
+    Literal | Variable | FormalRef | LetRef | BoundRef | CaptureRef | ImportedRef | Word | TextValue | FlagValue |
+    CurveRef
     | ListValue | Apply | Choose | CurveCall | InputAt | Chain | Timed | Pipe | StageCall
 )  # fmt: skip
 

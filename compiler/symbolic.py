@@ -25,11 +25,11 @@ DIGITS = 50
 Readings = Mapping[ex.Reading, Fraction]
 
 
-class TooLarge(ValueError):  # noqa: N818
+class TooLarge(ValueError):
     """An expression that SymPy is not asked about: it would evaluate a power of too many digits."""
 
 
-class Undecided(Exception):  # noqa: N818
+class Undecided(Exception):
     """A limit that depends on the side from which a jump is approached, where that side is not known."""
 
 

@@ -18,7 +18,10 @@ from schedc.compiler.source import Span
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch [start, end) of a curve; `end` None: for ever. `begins`, `ends`: its values at start and, from the left, at end."""
+    """One stretch [start, end) of a curve; `end` None: for ever.
+
+    `begins`, `ends`: its values at start and, from the left, at end.
+    """
 
     start: Fraction
     end: Fraction | None

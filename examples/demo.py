@@ -1,6 +1,7 @@
 """A schedule from its text to a trained network: check it, look at it, compile it, train with the compiled file.
 
-`make demo` runs this; so does `python examples/demo.py`. It needs `pip install 'schedc[demo]'` and takes seconds on a CPU.
+`make demo` runs this; so does `python examples/demo.py`. It needs `pip install 'schedc[demo]'` and takes seconds on a
+CPU.
 The data are scikit-learn's handwritten digits, which come with it.
 """
 

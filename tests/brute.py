@@ -1,6 +1,7 @@
 """A training loop that knows only the past, in exact fractions: the semantics of language.md, the slow and obvious way.
 
-Programs are random trees; `text` writes one as `.sched`, `Loop` runs it update by update. Nothing here is shared with the
+Programs are random trees; `text` writes one as `.sched`, `Loop` runs it update by update. Nothing here is shared with
+the
 compiler: clocks are appended one update at a time, and asking one about its future fails.
 """
 
@@ -28,9 +29,7 @@ class Clock:
         n, s, k = self.n, self.read["samples"][-1], self.read["tokens"][-1]
         batch, seq_len = self.sizes(n, s, k)
         if self.dataset is not None:
-            if self.drop_last and self.left < batch:
-                self.left = self.dataset
-            elif not self.drop_last and self.left == 0:
+            if (self.drop_last and self.left < batch) or (not self.drop_last and self.left == 0):
                 self.left = self.dataset
             batch = min(batch, self.left)
             self.left -= batch

@@ -6,7 +6,8 @@ A file `oracle_programs_<name>.py` beside this one covers one library. It has
     FRAMEWORKS  the records it answers for, by their "framework"
     program     record -> a Program (or its text), a Refusal, or an Exclusion
 
-`test_oracles.py` finds the file by its name, runs every program against its record, and lists the outcome in docs/dialects.md.
+`test_oracles.py` finds the file by its name, runs every program against its record, and lists the outcome in
+docs/dialects.md.
 This file is loaded under its own name before those, so that they import it as any other module.
 """
 
@@ -30,7 +31,8 @@ Record = Mapping[str, Any]
 class Program:
     """A text whose values are the record's.
 
-    `names` says which binding each recorded trace is (`lr`, `momentum`). Where the record has param groups, group k is the one that
+    `names` says which binding each recorded trace is (`lr`, `momentum`). Where the record has param groups, group k is
+    the one that
     the k-th `group` block matches, if there are any, and group 0 none of them; `bases` are what the further ones were built with. `at` gives the update of each
     entry of the trace, where they are not 0, 1, 2 …; a constant run is given by `context`. `metric` is the plateau's.
     """

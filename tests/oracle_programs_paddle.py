@@ -17,8 +17,8 @@ UNORDERED = "Paddle reads the boundaries only up to the first one ahead, whateve
 ANY_ORDER = "Paddle refuses milestones out of order; a bound in the language is about one item of a list, and counts them in any order"
 FAILS = "Paddle 3.3 itself can't run this function of its static graphs any more: no values are recorded"
 RESUMED = "a scheduler built with last_epoch=k; its parameters are not recorded"
-POISONED = "Paddle takes the first metric for the best whatever it is, and nothing is better than nan, or than an infinite one less its threshold"
-ONE_ULP = "a metric is at the bar itself, which Paddle works out as best - best·threshold, and PyTorch and the language as best·(1 - threshold)"
+POISONED = "Paddle takes the first metric for the best, whatever it is: nothing is better than nan, or than inf less a share of inf"
+ONE_ULP = "a metric falls on the bar itself: Paddle computes best - best·threshold, the language, as PyTorch, best·(1 - threshold)"
 
 
 def entry(p: Record) -> str:
@@ -46,6 +46,10 @@ def program(record: Record) -> str | Outcome:
         return Exclusion(UNORDERED)
     if id_ in ("paddle/MultiStepDecay/unsorted", "paddle/MultiStepDecay/dup"):
         return Exclusion(ANY_ORDER)
+    if id_.endswith("/nan_first") or (id_.endswith("/inf_first") and {"mode", "threshold_mode"}.isdisjoint(p)):
+        return Exclusion(POISONED)
+    if id_ == "paddle/ReduceOnPlateau/thr_big/down":
+        return Exclusion(ONE_ULP)
     head = "use paddle\n"
     if "scale_fn" in p:
         head += CURVES[p["scale_fn"]] + "\n"

