@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from schedc.compiler import expressions as ex
@@ -56,12 +57,16 @@ class Declared:
 
 @dataclass(slots=True)
 class Ground:
-    """What the schedules of one file stand on: its clocks, its run, and the number of its clocks in the Plan."""
+    """What the schedules of one file stand on: its clocks, its run, and the number of its clocks in the Plan.
+
+    `base` is what the optimizer was built with, where that is known already: bounds may speak of it.
+    """
 
     clocks: Clocks
     run: Declared | None = None
     table: int = 0
     growing: bool = False
+    base: Fraction | None = None
 
     def position(self, mark: Mark) -> Fraction:
         return self.clocks.position(mark.clock, mark.reading)
@@ -122,8 +127,6 @@ def stop(env: Env, said: Diagnostic) -> Stop:
     site = env.site(said.span)
     if site is said.span:
         return Stop(said)
-    from dataclasses import replace
-
     from schedc.compiler.diagnostics import Label
 
     return Stop(
@@ -521,7 +524,19 @@ def check_bounds(definition: rd.Definition, env: Env, frame: Frame) -> None:
             and formal.type.kind in ("number", "count", "duration", "level")
             and not is_none(formal.name, env)
         ):
-            check_value(formal.name, formal.type, *found, env, frame, formal.span)
+            try:
+                check_value(formal.name, formal.type, *found, env, frame, formal.span)
+            except Stop as fault:
+                raise Stop(replace(fault.said, notes=(*fault.said.notes, *_told(formal.name, definition)))) from None
+
+
+def _told(name: str, definition: rd.Definition) -> tuple[str, ...]:
+    """What the documentation of a library's definition says about a parameter: the sentences that name it."""
+    if not definition.module.is_library or definition.doc is None:
+        return ()
+    sentences = re.split(r"(?<=[.:])\s+(?=[A-Z`])", " ".join(definition.doc.split()))
+    found = [s for s in sentences if re.search(rf"(?<![\w.]){name}(?!\w)", s) and not s.startswith("Source:")]
+    return (f"`{definition.name}`: {' '.join(found)}",) if found else ()
 
 
 def check_value(
@@ -543,7 +558,7 @@ def check_value(
         ):
             continue
         else:
-            expr = number(item, place, frame)
+            expr = _based(number(item, place, frame), frame)
             value = exact(expr)
             if value is None:
                 approximation = approximate(expr)
@@ -556,7 +571,7 @@ def check_value(
                 messages_names.out_of_bounds(name, "a whole number from 0 on", say.show(value), item.span, declared),
             )
         for op, limit in type_.bounds:
-            bound = exact(number(limit, env, frame))
+            bound = exact(_based(number(limit, env, frame), frame))
             if bound is not None and not ex.fold(op, (value, bound)):
                 raise stop(
                     place,
@@ -564,6 +579,12 @@ def check_value(
                         name, f"{_COMPARE[op]} {say.show(bound)}", say.show(value), item.span, declared
                     ),
                 )
+
+
+def _based(expr: Expr, frame: Frame) -> Expr:
+    """The expression with base put in, if it is known."""
+    base = frame.ground.base
+    return expr if base is None else ex.rebuild(expr, lambda e: ex.Num(base) if e == ex.Var("base") else None)
 
 
 def reads_total(node: rd.Expr) -> bool:

@@ -183,8 +183,11 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     ends = [e for e in (laid.end, None if line.run is None else line.run.end) if e is not None]
     if ends and seam.position >= min(ends):
         return
-    node = seam.node
-    if purposeful(node, seam.env):
+    node, env = seam.node, seam.env
+    while isinstance(node, rd.FormalRef) and isinstance(found := formal_argument(node.name, env), tuple):
+        node, env = found
+    # A dialect's own jumps are the framework's; those between schedules handed to it are not.
+    if purposeful(node, env) or node.span.source.name.startswith("stdlib/dialects/"):
         return
     after = unobserved(
         seam.after.value(seam.position), seam.position, ((f.index, f.start) for f in laid.study.feedback)
@@ -197,7 +200,7 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
         return
     before_text, after_text = _shown(seam.before), _shown(after)
     update = layout.show(seam.position) if seam.position.denominator == 1 else f"{float(seam.position):.6g}"
-    span = seam.env.site(node.span)
+    span = env.site(node.span)
     explicit = isinstance(node, rd.StageCall) and "from" in node.args
     if isinstance(node, rd.Timed) and isinstance(node.body, rd.StageCall):
         explicit = "from" in node.body.args

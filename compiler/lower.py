@@ -30,14 +30,15 @@ MAX_SEGMENTS = 20_000
 """A schedule of more pieces is refused."""
 
 
-def lower(program: rd.Program) -> Staged[Timeline]:
-    """Lay out every binding of the program."""
+def lower(program: rd.Program, base: Fraction | None = None) -> Staged[Timeline]:
+    """Lay out every binding of the program. With `base` known, bounds that speak of it are checked too."""
     said: list[Diagnostic] = []
     main = program.main
     try:
         ground = ground_of(main, 0)
     except Stop as fault:
         return Staged(None, (fault.said,))
+    ground.base = base
     line = Timeline(program, ground, [ground])
     grounds: dict[int, Ground] = {id(main): ground}
     names = [0]
@@ -45,6 +46,7 @@ def lower(program: rd.Program) -> Staged[Timeline]:
     def imported(module: rd.Module, outer: Ground) -> Ground:
         if id(module) not in grounds:
             found = ground_of(module, len(line.grounds), outer)
+            found.base = base
             if found is not outer:
                 line.grounds.append(found)
             grounds[id(module)] = found

@@ -65,7 +65,7 @@ def stages(source: Source, options: Options | None = None) -> Iterator[tuple[str
     yield "resolved", program.value, program.said
     if program.value is None:
         return
-    line = lower(program.value)
+    line = lower(program.value, None if options.base is None else Fraction(str(options.base)))
     yield "timeline", line.value, line.said
     if line.value is None:
         return
