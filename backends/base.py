@@ -34,10 +34,6 @@ class Backend(Protocol):
     def emit(self, plan: Plan) -> str: ...
 
 
-class ScheduleEnded(RuntimeError):
-    """Training went on into a stage that is `error`."""
-
-
 class UnknownClock(ValueError):
     """A clock is read that the run says too little about."""
 

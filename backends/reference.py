@@ -49,7 +49,7 @@ def _settled(x: Number) -> Number:
     if isinstance(x, Fraction) or not mp.isfinite(x):
         return x
     near = mp.nint(x)
-    return Fraction(int(near)) if abs(x - near) <= CLOSE * max(1, abs(near)) else x
+    return Fraction(int(near)) if abs(x - near) <= CLOSE * abs(near) else x
 
 
 def _order(a: Number, b: Number) -> int:
@@ -296,7 +296,7 @@ class Group:
 
     base: float | Mapping[str, float] | None = None
     rules: Sequence[int] = ()
-    captures: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    captures: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
     def base_of(self, name: str) -> Number | None:
         base = self.base.get(name) if isinstance(self.base, Mapping) else self.base
@@ -306,17 +306,17 @@ class Group:
 def binding_value(plan: Plan, name: str, at: Fraction, group: Group, factors: Mapping[int, Number] = NOTHING) -> Number:
     """What `name` is in the group at the position; `factors` are the plateaus', 1 where not given."""
     base = group.base_of(name)
-    rules: list[tuple[Binding, Sequence[int]]] = [(b, ()) for b in plan.bindings if b.name == name]
+    rules: list[tuple[Binding, Mapping[str, int]]] = [(b, {}) for b in plan.bindings if b.name == name]
     for i in sorted(group.rules):
-        rules += [(b, group.captures.get(i, ())) for b in plan.groups[i].bindings if b.name == name]
-    rules = rules or [(b, ()) for b in plan.lets if b.name == name]
+        rules += [(b, group.captures.get(i, {})) for b in plan.groups[i].bindings if b.name == name]
+    rules = rules or [(b, {}) for b in plan.lets if b.name == name]
     value = base
     replaced = max((i for i, (b, _) in enumerate(rules) if not b.relative), default=0)
     for binding, captured in rules[replaced:]:
         if binding.relative and value is None:
             raise ValueError(f"no base for {name}")
         values: dict[str, Number] = {f"factor:{f.index}": factors.get(f.index, Fraction(1)) for f in plan.feedback}
-        values.update({f"capture:{i}": Fraction(c) for i, c in enumerate(captured)})
+        values.update({f"capture:{i}": Fraction(c) for i, c in captured.items()})
         if base is not None:
             values["base"] = base
         own = curve_value(
@@ -466,7 +466,7 @@ class ReferenceRun:
             if base is not None:
                 values["base"] = base
             for captured in self.group.captures.values():
-                values.update({f"capture:{i}": Fraction(c) for i, c in enumerate(captured)})
+                values.update({f"capture:{i}": Fraction(c) for i, c in captured.items()})
             look = self._look
             x = curve_value(self.plan.clocks, spec.input, at, values, look)
             least = expression_value(self.plan.clocks, spec.floor, at, values, look)

@@ -52,7 +52,7 @@ def emit(plan: Plan, *, standalone: bool = True) -> str:
         "from torch import Tensor",
         "from torch.optim.lr_scheduler import LRScheduler",
     ]
-    own = ["", "from schedc.backends.base import ScheduleEnded"] if curves.raises and not standalone else []
+    own = ["", "from schedc.compiler.plan import ScheduleEnded"] if curves.raises and not standalone else []
     constants = [f'PLAN = "{plan.hash}"', *_constants(plan)]
     top = [*_header(plan), "", *imports, "", *third, *own, "", *constants]
     return "\n".join(top) + "\n\n\n" + "\n\n\n".join(parts) + "\n"

@@ -85,7 +85,7 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
             yield fault.said
         except Stop as fault:
             yield fault.said
-        except evaluate.ScheduleEnded as fault:
+        except plan.ScheduleEnded as fault:
             yield say.failed(text, str(fault), claim.tree.span)
         else:
             if failure:

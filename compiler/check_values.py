@@ -19,12 +19,12 @@ from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_values as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env
+from schedc.compiler.amounts import Env, formal_argument
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.intervals import Range
 from schedc.compiler.placed import Seam
-from schedc.compiler.ranges import every_update, owned, segment_range
+from schedc.compiler.ranges import every_update, owned, reads_more_than_clocks, segment_range
 from schedc.compiler.resolve import reads
 from schedc.compiler.timeline import Laid, Segment, Timeline
 
@@ -103,8 +103,10 @@ def _binding(
         span_range = segment_range(segment.expr, first, last, draft, ranges, base)
         low, high = span_range.least.lo, span_range.greatest.hi
         suspicious = span_range.maybe_undefined or not np.isfinite(float(high)) or not np.isfinite(float(low))
-        if suspicious:
-            values = every_update(segment.expr, first, last, draft, base)
+        # Intervals take batch and other bindings as if they moved on their own; every update tells it exactly.
+        loose = laid in line.bindings and reads_more_than_clocks(segment.expr)
+        values = every_update(segment.expr, first, last, draft, base) if suspicious or loose else None
+        if suspicious or values is not None:
             if values is None:
                 yield say.undecided(f"`{laid.name}` is finite", f"updates {first} to {last}", segment.span)
                 how = "undecided"
@@ -116,7 +118,7 @@ def _binding(
                 )
                 return
             low, high = float(values.min()), float(values.max())
-        negative = float(span_range.least.hi if not suspicious else low)
+        negative = float(span_range.least.hi if values is None else low)
         peak = max(abs(float(high)), abs(float(low)), 1e-300)
         if not signed and laid.name not in SIGNED and negative < -1e-12 * peak:
             update = _first_negative(segment, first, last, draft, base, span_range)
@@ -216,7 +218,9 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
         near = bool(a and b is not None and 0 < abs(b / a - 1) < 0.1)
         yield say.from_jump(update, before_text, after_text, share, near, span)
     elif reads(node, "base"):
-        yield say.base_jump(span.text, update, before_text, after_text, span)
+        yield say.base_jump("`base`", update, before_text, after_text, span)
+    elif _of_a_dialect(node):
+        yield say.base_jump("a value of its own", update, before_text, after_text, span)
     else:
         previous = next((s.span for s in laid.segments if s.end == seam.position), None)
         yield say.jump(span.text, update, before_text, after_text, span, previous)
@@ -226,6 +230,13 @@ def unobserved(expr: ex.Expr, position: Fraction, feedback: Iterable[tuple[int, 
     """The expression with the factor of every plateau (index, start) that starts at the position at 1: it has observed nothing yet."""
     fresh = {f"factor:{index}" for index, start in feedback if start == position}
     return ex.rebuild(expr, lambda e: ex.ONE if isinstance(e, ex.Var) and e.name in fresh else None) if fresh else expr
+
+
+def _of_a_dialect(node: rd.Expr) -> bool:
+    """Whether the stage is an entry of a dialect: its arguments say where it starts."""
+    if isinstance(node, rd.Timed):
+        return _of_a_dialect(node.body)
+    return isinstance(node, rd.StageCall) and node.definition.module.source.name.startswith("stdlib/dialects/")
 
 
 def purposeful(node: rd.Expr, env: Env) -> bool:
@@ -280,6 +291,12 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
                 yield layout.warmup_long(laid.name, _at(s.end), _at(run.end), s.span)
             else:
                 yield layout.longer(laid.name, _at(s.end), _at(run.end), _shown(cut), _shown(s.ends or cut), s.span)
+            return
+    begun = {s.span for s in laid.segments if s.start < run.end}  # The cycles of a repeat share one.
+    for s in laid.segments:
+        if s.start >= run.end and s.end not in (None, s.start) and s.error is None and s.span not in begun:
+            yield layout.unreached(laid.name, _at(s.start), _at(run.end), s.span)
+            return
 
 
 def _at(position: Fraction) -> str:

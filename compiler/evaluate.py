@@ -19,7 +19,7 @@ import numpy as np
 
 from schedc.compiler import expressions as ex
 from schedc.compiler import readings as rd
-from schedc.compiler.plan import Binding, Clocks, Curve, Place, Plan, Segment
+from schedc.compiler.plan import Binding, Clocks, Curve, Plan, ScheduleEnded, Segment
 from schedc.compiler.readings import Array, Exact, Value, is_scalar, is_tensor, to_float
 
 BoundValue = Callable[[str, Any], Any]
@@ -29,16 +29,26 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 NAN = math.nan
 
 
-# No "Error" in the name: it is what the program asked for.
-class ScheduleEnded(Exception):
-    """An update that belongs to an `error` stage: training was to stop before it."""
-
-    def __init__(self, update: int, message: str, place: Place | None = None) -> None:
-        where = f" ({place.file}:{place.line}:{place.column})" if place else ""
-        super().__init__(f"the schedule ends before update {update}: {message}{where}")
-        self.update = update
-        self.message = message
-        self.place = place
+def turns_of(expr: ex.Expr) -> ex.Expr | None:
+    """The expression over pi, where it is a product with pi in it."""
+    match expr:
+        case ex.Const("pi"):
+            return ex.ONE
+        case ex.Op("neg", (x,)):
+            inner = turns_of(x)
+            return None if inner is None else ex.op("neg", inner)
+        case ex.Op("mul", (x, y)):
+            for one, other in ((x, y), (y, x)):
+                inner = turns_of(one)
+                if inner is not None:
+                    return ex.op("mul", inner, other)
+        case ex.Op("div", (x, y)):
+            inner = turns_of(x)
+            return None if inner is None else ex.op("div", inner, y)
+        case ex.Op("add" | "sub" as name, (x, y)):
+            a, b = turns_of(x), turns_of(y)
+            return None if a is None or b is None else ex.op(name, a, b)
+    return None
 
 
 class _Env:
@@ -100,7 +110,7 @@ def _value_of(expr: ex.Expr, env: _Env) -> Value:
         case ex.Reading(clock, table):
             return env.at if clock == "steps" else rd.converted(env.clocks[table], "steps", clock, env.at)
         case ex.Const(name):
-            return Exact(1, 1, 1, 1, pi=True) if name == "pi" else math.e if name == "e" else math.inf
+            return {"pi": math.pi, "e": math.e}.get(name, math.inf)
         case ex.Var(name):
             return _variable(name, env)
         case ex.Bound(name, at):
@@ -163,6 +173,8 @@ def _op(name: str, args: tuple[ex.Expr, ...], env: _Env) -> Value:
             half_angle = _one_and_cosine(name, args, env)
             if half_angle is not None:
                 return half_angle
+        case "sin" | "cos" | "tan" if (turns := turns_of(args[0])) is not None:
+            return _of_turns(name, value_of(turns, env))
         case "pow" if args[0] == ex.Const("e"):
             return _function("exp", value_of(args[1], env))
     return apply(name, [value_of(a, env) for a in args])
@@ -187,7 +199,7 @@ def apply(name: str, args: list[Value]) -> Value:
         case "abs":
             return a._replace(num=abs(a.num)) if isinstance(a, Exact) else abs(a)
         case "floor":
-            return rd.floor(a) if isinstance(a, Exact) and not a.pi else _function("floor", a)
+            return rd.floor(a) if isinstance(a, Exact) else _function("floor", a)
         case "ceil":
             return rd.neg(apply("floor", [rd.neg(a)]))
         case "round":
@@ -200,8 +212,6 @@ def apply(name: str, args: list[Value]) -> Value:
             return a
         case "clamp":
             return _extreme("min", _extreme("max", a, args[1]), args[2])
-        case "sin" | "cos" | "tan" if isinstance(a, Exact) and a.pi and 4 * a.top + 2 * a.deep < rd.FITS:
-            return _of_pi(name, a)
     return _compare(name, a, args[1]) if name in _COMPARISONS else _function(name, a)
 
 
@@ -225,7 +235,7 @@ def _extreme(name: str, a: Value, b: Value) -> Value:
             first = x <= y if name == "min" else x >= y
             if isinstance(first, bool):
                 return a if first else b
-            return Exact(_select(first, x, y), den, top, deep, a.pi)
+            return Exact(_select(first, x, y), den, top, deep)
     for one, other in ((a, b), (b, a)):
         # An infinite bound must not cost the other side its exactness.
         if is_scalar(one) and math.isinf(one) and (one > 0) == (name == "min"):
@@ -248,8 +258,6 @@ def _select(mask: Array, x: Any, y: Any) -> Array:
 
 
 def _quotient(a: Value, b: Value) -> Value:
-    if isinstance(a, Exact) and isinstance(b, Exact) and b.pi and a.pi:
-        a, b = a._replace(pi=False), b._replace(pi=False)
     inverse = rd.reciprocal(b)
     if inverse is not None and isinstance(a, Exact):
         return rd.mul(a, inverse)
@@ -260,11 +268,11 @@ def _quotient(a: Value, b: Value) -> Value:
 
 
 def _power(a: Value, b: Value) -> Value:
-    if isinstance(b, Exact) and b.scalar and b.den == 1 and not b.pi:
+    if isinstance(b, Exact) and b.scalar and b.den == 1:
         n = b.num
         if n == 0:
             return rd.exact(1)
-        if isinstance(a, Exact) and not a.pi and abs(n) <= rd.SCALAR_FITS.bit_length():
+        if isinstance(a, Exact) and abs(n) <= rd.SCALAR_FITS.bit_length():
             base = a if n > 0 else rd.reciprocal(a)
             n = abs(n)
             limit = rd.SCALAR_FITS if a.scalar else rd.FITS
@@ -289,7 +297,7 @@ def _remainder(a: Value, b: Value) -> Value:
         same = rd.on_one_denominator(a, b)
         if same is not None:
             x, y, den, top, deep = same
-            return Exact(x % y, den, top, deep, a.pi)
+            return Exact(x % y, den, top, deep)
     x, y = to_float(a), to_float(b)
     if is_scalar(x) and is_scalar(y):
         return x % y if y else NAN
@@ -298,22 +306,24 @@ def _remainder(a: Value, b: Value) -> Value:
     return np.mod(x, y)
 
 
-def _of_pi(name: str, a: Exact) -> Value:
-    """sin, cos or tan of a rational multiple of pi: reduced exactly, so that no digit is lost near their zeros."""
+def _of_turns(name: str, x: Value) -> Value:
+    """sin, cos or tan of pi·x, with x reduced exactly first: no digit is lost near their zeros."""
     if name == "tan":
-        return _quotient(_of_pi("sin", a), _of_pi("cos", a))
-    num, den = a.num, a.den
-    if name == "cos":  # sin, half a turn on
-        num, den = 2 * num + den, 2 * den
-    if a.scalar:
-        half_turns = round(Fraction(num, den))
+        return _quotient(_of_turns("sin", x), _of_turns("cos", x))
+    if name == "cos":
+        x = rd.add(x, rd.exact(Fraction(1, 2)))
+    # Any whole number of half turns will do that leaves less than one; what is left is exact.
+    near = to_float(x)
+    if is_scalar(near):
+        half_turns: Any = round(near) if math.isfinite(near) else 0
+        rest = to_float(rd.add(x, rd.exact(-half_turns)))
         sign = -1.0 if half_turns % 2 else 1.0
     else:
-        half_turns = rd.as_ints((rd.as_floats(num) / den).round())
+        half_turns = rd.as_ints(near.round())
+        whole = Exact(-half_turns, 1, int(abs(half_turns).max()), 1) if isinstance(x, Exact) and len(near) else None
+        rest = to_float(rd.add(x, whole)) if whole is not None else near - half_turns
         sign = 1.0 - 2.0 * (half_turns & 1)
-    # Any whole number of half turns will do that leaves less than one; what is left is exact.
-    rest = to_float(Exact(num - half_turns * den, den, a.top, a.deep, pi=True))
-    return sign * _function("sin", rest)  # type: ignore[operator]
+    return sign * _function("sin", rest * math.pi)  # type: ignore[operator]
 
 
 def _one_and_cosine(name: str, args: tuple[ex.Expr, ...], env: _Env) -> Value | None:
@@ -325,9 +335,14 @@ def _one_and_cosine(name: str, args: tuple[ex.Expr, ...], env: _Env) -> Value | 
             pass
         case _:
             return None
-    half = rd.mul(rd.exact(Fraction(1, 2)), value_of(x, env))
-    root = to_float(apply("cos" if name == "add" else "sin", [half]))
-    return 2.0 * root * root
+    function = "cos" if name == "add" else "sin"
+    half = rd.exact(Fraction(1, 2))
+    turns = turns_of(x)
+    if turns is not None:
+        root = _of_turns(function, rd.mul(half, value_of(turns, env)))
+    else:
+        root = _function(function, rd.mul(half, value_of(x, env)))
+    return 2.0 * root * root  # type: ignore[operator]
 
 
 def _function(name: str, a: Value) -> Value:
@@ -374,7 +389,7 @@ def _passed(args: tuple[ex.Expr, ...], env: _Env) -> Value:
 
 def _index(x: Value, last: int) -> Any:
     """The whole part, kept within 0 … last."""
-    if isinstance(x, Exact) and not x.pi:
+    if isinstance(x, Exact):
         whole = rd.floor(x).num
         return max(0, min(whole, last)) if isinstance(whole, int) else whole.clip(0, last)
     values = to_float(x)
@@ -406,14 +421,14 @@ def _chosen(index: Any, exprs: Sequence[ex.Expr], env: _Env) -> Value:
 def _joined(masks: Sequence[Array], values: Sequence[Value], like: Array) -> Value:
     """One array of the values where their masks are set; exact if all of them are."""
     exacts = [v for v in values if isinstance(v, Exact) and type(v.den) is int]
-    if len(exacts) == len(values) and len({v.pi for v in exacts}) == 1:
+    if len(exacts) == len(values):
         den = math.lcm(*(v.den for v in exacts))
         top = max(v.top * (den // v.den) for v in exacts)
         if den < rd.FITS and top < rd.FITS:
             out = _empty(like, whole=True)
             for mask, v in zip(masks, exacts, strict=True):
                 out[mask] = v.num * (den // v.den)
-            return Exact(out, den, top, den, exacts[0].pi)
+            return Exact(out, den, top, den)
     out = _empty(like)
     for mask, value in zip(masks, values, strict=True):
         out[mask] = to_float(value)
@@ -452,7 +467,7 @@ def curve_values(
 ) -> Any:
     """The curve's value at update n (or at each of an array): a float, or a float64 array, or one of the dtype.
 
-    `values` gives what its formulas read besides the clocks: `base`, `factor:0`, `capture:0`. Raises ScheduleEnded
+    `values` gives what its formulas read besides the clocks: `base`, `factor:0`, `capture:i`. Raises ScheduleEnded
     where an `error` stage owns an update asked for.
     """
     at, shape = _positions(n)
@@ -491,11 +506,17 @@ def _segment_values(clocks: Sequence[Clocks], curve: Curve, index: Array, env: _
     return out
 
 
+def _ended(update: int, segment: Segment) -> ScheduleEnded:
+    place = segment.place
+    where = f" ({place.file}:{place.line}:{place.column})" if place else ""
+    return ScheduleEnded(f"the schedule ends before update {update}: {segment.error}{where}")
+
+
 def _segment_value(clocks: Sequence[Clocks], curve: Curve, k: int, env: _Env) -> Any:
     if k < len(curve.segments):
         segment = curve.segments[k]
         if segment.error is not None:
-            raise ScheduleEnded(int(env.raw if is_scalar(env.raw) else env.raw.min()), segment.error, segment.place)
+            raise _ended(int(env.raw if is_scalar(env.raw) else env.raw.min()), segment)
         return to_float(value_of(segment.formula, env))
     after = curve.after
     if after is None:
@@ -550,7 +571,7 @@ class _Bindings:
         plan: Plan,
         base: float | Mapping[str, float] | None,
         group: Sequence[int],
-        captures: Mapping[int, Sequence[int]],
+        captures: Mapping[int, Mapping[str, int]],
         factors: Mapping[int, float],
     ) -> None:
         self.plan = plan
@@ -577,11 +598,11 @@ class _Bindings:
 
     def _value(self, name: str, n: Any) -> Any:
         base = self.base_of(name)
-        rules: list[tuple[Binding, Sequence[int]]] = [(b, ()) for b in self.plan.bindings if b.name == name]
+        rules: list[tuple[Binding, Mapping[str, int]]] = [(b, {}) for b in self.plan.bindings if b.name == name]
         for i in sorted(self.group):
-            rules += [(b, self.captures.get(i, ())) for b in self.plan.groups[i].bindings if b.name == name]
+            rules += [(b, self.captures.get(i, {})) for b in self.plan.groups[i].bindings if b.name == name]
         if not rules:
-            rules = [(b, ()) for b in self.plan.lets if b.name == name]
+            rules = [(b, {}) for b in self.plan.lets if b.name == name]
         # What stands before the last `=` is replaced, so it need not be defined.
         last = max((k for k, (b, _) in enumerate(rules) if not b.relative), default=-1)
         if last < 0 and base is None:
@@ -592,8 +613,8 @@ class _Bindings:
             value = factor if value is None else value * factor
         return value
 
-    def _curve(self, binding: Binding, base: float | None, captured: Sequence[int], n: Any) -> Any:
-        values = {**self.values, **{f"capture:{i}": c for i, c in enumerate(captured)}}
+    def _curve(self, binding: Binding, base: float | None, captured: Mapping[str, int], n: Any) -> Any:
+        values = {**self.values, **{f"capture:{i}": c for i, c in captured.items()}}
         if base is not None:
             values["base"] = base
         return curve_values(self.plan.clocks, binding.curve, n, values, self.value)
@@ -606,14 +627,14 @@ def binding_values(
     *,
     base: float | Mapping[str, float] | None = None,
     group: Sequence[int] = (),
-    captures: Mapping[int, Sequence[int]] = MappingProxyType({}),
+    captures: Mapping[int, Mapping[str, int]] = MappingProxyType({}),
     factors: Mapping[int, float] = MappingProxyType({}),
     dtype: Any = None,
 ) -> Any:
     """What `name` is at update n (or at each of an array) in the param group matched by the group rules `group`.
 
     `base` is what the optimizer was built with, for every name or by name; where the plan reads it and it is None,
-    ValueError. `captures` are the numbers a rule's selectors bound; `factors` the plateaus' factors, 1 where not given.
+    ValueError. `captures` are the numbers that a rule's selectors bound, by rule and name; `factors` the plateaus' factors, 1 where not given.
     """
     out = _Bindings(plan, base, group, captures, factors).value(name, n)
     if is_scalar(out) and not is_scalar(n):

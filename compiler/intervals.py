@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from schedc.compiler import expressions as ex
 from schedc.compiler import readings as rd
+from schedc.compiler.evaluate import turns_of
 from schedc.compiler.plan import Clocks
 
 INF = math.inf
@@ -468,28 +469,6 @@ def _scaled(
     return None if p is None else (p[0] if by else None, p[1] * by, p[2] * by)
 
 
-def turns_of(expr: ex.Expr) -> ex.Expr | None:
-    """The expression over pi, where it is a product with pi in it."""
-    match expr:
-        case ex.Const("pi"):
-            return ex.ONE
-        case ex.Op("neg", (x,)):
-            inner = turns_of(x)
-            return None if inner is None else ex.op("neg", inner)
-        case ex.Op("mul", (x, y)):
-            for one, other in ((x, y), (y, x)):
-                inner = turns_of(one)
-                if inner is not None:
-                    return ex.op("mul", inner, other)
-        case ex.Op("div", (x, y)):
-            inner = turns_of(x)
-            return None if inner is None else ex.op("div", inner, y)
-        case ex.Op("add" | "sub" as name, (x, y)):
-            a, b = turns_of(x), turns_of(y)
-            return None if a is None or b is None else ex.op(name, a, b)
-    return None
-
-
 def is_whole(expr: ex.Expr) -> bool:
     """Whether the expression is a whole number by its form."""
     match expr:
@@ -783,7 +762,7 @@ def _trend(what: tuple[str, Any], t: list[int | None], v: list[Interval]) -> int
         case "pow" if v[0].lo > 0 or (v[0].lo >= 0 and v[1].lo > 0):
             # The logarithm of the base decides which way a rising exponent goes.
             return _joint([_times(t[0], v[1]), _times(t[1], Interval(v[0].lo - 1, v[0].hi - 1))])
-        case "turns" if what[1] == "cos" and math.floor(v[0].lo) + 1 >= v[0].hi and _is_finite(v[0].lo):
+        case "turns" if what[1] == "cos" and _is_finite(v[0].lo) and math.floor(v[0].lo) + 1 >= v[0].hi:
             falls = math.floor(v[0].lo) % 2 == 0
             return None if t[0] is None else -t[0] if falls else t[0]
         case "turns" if what[1] == "sin" and _is_finite(v[0].lo):
@@ -848,15 +827,22 @@ class Range:
     evaluations: int
 
 
+@dataclass(slots=True)
+class Budget:
+    """How many evaluations may be made, and have been."""
+
+    limit: int
+    spent: int = 0
+
+
 class Study:
     """One expression over boxes of one leaf (or of the position, which moves every clock that `clocks` knows)."""
 
-    def __init__(self, expr: ex.Expr, wrt: ex.Reading, env: Env, clocks: Sequence[Clocks], budget: int) -> None:
+    def __init__(self, expr: ex.Expr, wrt: ex.Reading, env: Env, clocks: Sequence[Clocks], budget: Budget) -> None:
         self.wrt = wrt
         self.env = env
         self.clocks = clocks
         self.budget = budget
-        self.spent = 0
         self.tape = Tape(expr, clocks)
         leaves = self.tape.leaves | {e for e in ex.walk(expr) if isinstance(e, LEAVES)}
         self.moving = frozenset(
@@ -883,7 +869,7 @@ class Study:
 
     def over(self, lo: Fraction, hi: Fraction) -> tuple[Interval, int | None]:
         """The values over the box, and which way they go there (see `_trends`)."""
-        self.spent += 1
+        self.budget.spent += 1
         env = self.leaves(lo, hi)
         values = self.tape.bounds(Floats, env)
         whole = _finished(values[self.tape.root])
@@ -897,7 +883,7 @@ class Study:
         return whole, trend
 
     def _trend_of_slopes(self, lo: Fraction, hi: Fraction, env: Env) -> int | None:
-        self.spent += 1
+        self.budget.spent += 1
         total = Interval(0.0, 0.0)
         for leaf, tape in (self.slopes or {}).items():
             slope = tape.bounds(Floats, env)[tape.root]
@@ -909,12 +895,12 @@ class Study:
 
     def at(self, x: Fraction) -> Interval:
         """The value at one place, in rationals: exact wherever the formula allows."""
-        self.spent += 1
+        self.budget.spent += 1
         return _finished(self.tape.bounds(Rationals, self.leaves(x, x))[self.tape.root])
 
     @property
     def exhausted(self) -> bool:
-        return self.spent >= self.budget
+        return self.budget.spent >= self.budget.limit
 
 
 def _middle(lo: Fraction, hi: Fraction) -> Fraction:
@@ -942,7 +928,7 @@ def certify_range(
     Each is enclosed to `tolerance` of the greatest size, if the budget allows. Where `wrt` is the position, all
     readings that `env` does not give move with it, as `clocks` say.
     """
-    study = Study(expr, wrt, env, clocks, budget)
+    study = Study(expr, wrt, env, clocks, Budget(budget))
     ends = [(study.at(x), x) for x in dict.fromkeys((lo, hi))]
     low_at, high_at = min(ends, key=lambda e: e[0].hi), max(ends, key=lambda e: e[0].lo)
     shut: list[Interval] = [e[0] for e in ends]
@@ -984,7 +970,7 @@ def certify_range(
         at_greatest=high_at[1],
         maybe_undefined=any(x.maybe_undefined for x in everything),
         complete=not heap,
-        evaluations=study.spent,
+        evaluations=study.budget.spent,
     )
 
 
@@ -1000,7 +986,7 @@ def _settle(
     stuck: list[tuple[Fraction, Fraction]] = []
     while boxes:
         if study.exhausted:
-            return Verdict("undecided", (), _merged([*stuck, *boxes]), study.spent)
+            return Verdict("undecided", (), _merged([*stuck, *boxes]), study.budget.spent)
         # Breadth first: a refutation anywhere is found before the budget goes into one corner.
         rest = []
         for i, (a, b) in enumerate(boxes):
@@ -1011,14 +997,14 @@ def _settle(
                 continue
             witness = refute(a, b)
             if witness:
-                return Verdict("refuted", witness, (), study.spent)
+                return Verdict("refuted", witness, (), study.budget.spent)
             if a == b or _too_small(a, b):
                 stuck.append((a, b))
                 continue
             middle = _middle(a, b)
             rest += [(a, middle), (middle, b)]
         boxes = rest
-    return Verdict("undecided" if stuck else "proved", (), _merged(stuck), study.spent)
+    return Verdict("undecided" if stuck else "proved", (), _merged(stuck), study.budget.spent)
 
 
 def _merged(boxes: Sequence[tuple[Fraction, Fraction]]) -> tuple[tuple[Fraction, Fraction], ...]:
@@ -1043,7 +1029,7 @@ def certify_sign(
     budget: int = 2000,
 ) -> Verdict:
     """Whether the expression stands in the relation to 0 everywhere from lo to hi, ends included."""
-    study = Study(expr, wrt, env, clocks, budget)
+    study = Study(expr, wrt, env, clocks, Budget(budget))
 
     def holds(x: Interval, _: int | None) -> bool:
         return not x.maybe_undefined and bool(_compare(relation, x, Interval(0, 0)).lo == 1)
@@ -1070,7 +1056,8 @@ def certify_monotone(
     budget: int = 2000,
 ) -> Verdict:
     """Whether the expression never rises (or never falls) from lo to hi, ends included."""
-    whole = Study(expr, wrt, env, clocks, budget)
+    allowed = Budget(budget)
+    whole = Study(expr, wrt, env, clocks, allowed)
     wanted = (0, 1) if direction == "increasing" else (0, -1)
 
     def falls_short(first: Interval, second: Interval) -> bool:
@@ -1090,25 +1077,24 @@ def certify_monotone(
         return ()
 
     uncovered: list[tuple[Fraction, Fraction]] = []
-    spent, before = 0, None
+    before = None
     for a, b, part in _unfolded(expr, lo, hi, wrt, clocks):
-        study = Study(part, wrt, env, clocks, budget - spent - whole.spent)
+        study = Study(part, wrt, env, clocks, allowed)
         if before is not None:
             left, right = before.at(a), study.at(a)
             step = right.hi <= left.lo if direction == "decreasing" else right.lo >= left.hi
             if not step or left.maybe_undefined or right.maybe_undefined:
                 uncovered.append((a, a))
         found = _settle(study, a, b, holds, refute)
-        spent += study.spent
         if found.outcome == "refuted":
-            return Verdict("refuted", found.at, (), spent + whole.spent)
+            return Verdict("refuted", found.at, (), allowed.spent)
         uncovered += found.uncovered
         before = study
     for a, b in _merged(uncovered):
         witness = refute(max(lo, a - 1), min(hi, b + 1))
         if witness:
-            return Verdict("refuted", witness, (), spent + whole.spent)
-    return Verdict("undecided" if uncovered else "proved", (), _merged(uncovered), spent + whole.spent)
+            return Verdict("refuted", witness, (), allowed.spent)
+    return Verdict("undecided" if uncovered else "proved", (), _merged(uncovered), allowed.spent)
 
 
 def _unfolded(
@@ -1150,7 +1136,7 @@ def _unfolded(
             places = choices(e)
             if not places or None in places:
                 return None
-            study = Study(e.reading if isinstance(e, ex.Piecewise) else e.args[0], wrt, {}, clocks, 1)  # type: ignore[union-attr]
+            study = Study(e.reading if isinstance(e, ex.Piecewise) else e.args[0], wrt, {}, clocks, Budget(1))  # type: ignore[union-attr]
             at = study.at(middle)
             if isinstance(e, ex.Piecewise):
                 return ex.rebuild(e.values[sum(1 for v in e.bounds if v <= at.lo)], choose)

@@ -98,7 +98,7 @@ def lower(program: rd.Program, base: Fraction | None = None) -> Staged[Timeline]
             tried(lambda bind=bind, laid=laid: laid.append(one(bind)))  # type: ignore[misc]
         line.groups.append(LaidGroup(group, tuple(laid)))
     for let in main.lets.values():
-        if type_of(let.value) in ("number", "schedule"):
+        if not let.is_param and type_of(let.value) in ("number", "schedule"):
             tried(lambda let=let: _let(let, one, line))  # type: ignore[misc]
     for rule in main.init:
         tried(lambda rule=rule: _init(rule, ground, line))  # type: ignore[misc]

@@ -237,5 +237,9 @@ def longer(name: str, end: str, run: str, value: str, planned: str, span: Span) 
     )
 
 
+def unreached(name: str, start: str, run: str, span: Span) -> Diagnostic:
+    return note(LONGER, f"the run ends at {run}, and this stage of `{name}` begins at {start}", span, "never reached")
+
+
 def warmup_long(name: str, end: str, run: str, span: Span) -> Diagnostic:
     return warning(WARMUP_LONG, f"the first stage of `{name}` lasts until {end}, and the run only until {run}", span)

@@ -32,9 +32,9 @@ def jump(stage: str, update: str, before: str, after: str, span: Span, before_sp
     )  # fmt: skip
 
 
-def base_jump(stage: str, update: str, before: str, after: str, span: Span) -> Diagnostic:
+def base_jump(own: str, update: str, before: str, after: str, span: Span) -> Diagnostic:
     return warning(
-        BASE_JUMP, f"the value jumps from {before} to {after} at update {update}", span, "starts from `base`, not from the entering value",
+        BASE_JUMP, f"the value jumps from {before} to {after} at update {update}", span, f"starts from {own}, not from the entering value",
         notes=(f"checked exactly: the limit from the left is {before}, the value at the seam is {after}",),
     )  # fmt: skip
 

@@ -86,6 +86,8 @@ def fix(expr: Expr, position: Fraction, ground: Ground) -> Expr:
 
     def change(e: Expr) -> Expr | None:
         match e:
+            case ex.Reading("steps", _):  # Updates are the same to every run's clocks.
+                return ex.Num(position)
             case ex.Reading(clock, table) if table == ground.table:
                 return ex.Num(ground.clocks.at(clock, position))
             case ex.Var("batch"):

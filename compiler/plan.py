@@ -43,6 +43,10 @@ Formula = Annotated[
 ClockName = Literal["steps", "epochs", "samples", "tokens"]
 
 
+class ScheduleEnded(RuntimeError):
+    """Training went on into a stage that is `error`."""
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 

@@ -138,12 +138,22 @@ def _degree(expr: Expr, name: str) -> int | None:
 def every_update(
     expr: Expr, first: int, last: int, draft: plan.Plan, base: float | None
 ) -> np.ndarray[Any, Any] | None:
-    """The values at every update from `first` to `last` with no cut made; None if too many, or if it reads other bindings."""
-    if last - first >= EVERY_UPDATE or any(isinstance(e, ex.Bound) for e in ex.walk(expr)):
+    """The values at every update from `first` to `last` with no cut made; None if there are too many."""
+    if last - first >= EVERY_UPDATE:
         return None
     values = {"base": 1.0 if base is None else base, **{f"factor:{f.index}": 1.0 for f in draft.feedback}}
     for name in ex.variables(expr):
         if name not in values and name != "batch":
             values[name] = 1.0
     n = np.arange(first, last + 1)
-    return np.asarray(evaluate.expression_value(draft.clocks, expr, n, values), dtype=np.float64) + np.zeros(len(n))
+
+    def other(name: str, at: Any) -> Any:
+        return evaluate.binding_values(draft, name, at, base=1.0 if base is None else base)
+
+    found = evaluate.expression_value(draft.clocks, expr, n, values, other)
+    return np.asarray(found, dtype=np.float64) + np.zeros(len(n))
+
+
+def reads_more_than_clocks(expr: Expr) -> bool:
+    """Whether it reads the batch size or another binding, which intervals know only the whole range of."""
+    return any(isinstance(e, ex.Bound) or e == ex.Var("batch") for e in ex.walk(expr))

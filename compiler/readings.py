@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import weakref
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -40,13 +40,12 @@ class UnknownClock(Exception):
 
 
 class Exact(NamedTuple):
-    """An exact number, or an array of them: num / den, times pi if `pi`. `top` and `deep` bound |num| and den."""
+    """An exact number, or an array of them: num / den. `top` and `deep` bound |num| and den."""
 
     num: Any
     den: Any
     top: int
     deep: int
-    pi: bool = False
 
     @property
     def scalar(self) -> bool:
@@ -118,23 +117,20 @@ def to_float(x: Value) -> Any:
     """The value in floating point: a Python float or a float64 array."""
     if not isinstance(x, Exact):
         return x
-    value = ratio(x.num, x.den) if x.scalar else as_floats(x.num) / x.den
-    return value * math.pi if x.pi else value
+    return ratio(x.num, x.den) if x.scalar else as_floats(x.num) / x.den
 
 
-def _kept(num: Any, den: Any, top: int, deep: int, pi: bool) -> Exact | None:
+def _kept(num: Any, den: Any, top: int, deep: int) -> Exact | None:
     if type(num) is int and type(den) is int:
         if top > SCALAR_FITS or deep > SCALAR_FITS:
             return None
         common = math.gcd(num, den)
-        return Exact(num // common, den // common, abs(num) // common, den // common, pi)
-    return Exact(num, den, top, deep, pi) if top < FITS and deep < FITS else None
+        return Exact(num // common, den // common, abs(num) // common, den // common)
+    return Exact(num, den, top, deep) if top < FITS and deep < FITS else None
 
 
 def on_one_denominator(a: Exact, b: Exact) -> tuple[Any, Any, Any, int, int] | None:
-    """Both numerators over one denominator, it, and bounds of them; None if they do not fit, or one alone has pi."""
-    if a.pi != b.pi:
-        return None
+    """Both numerators over one denominator, it, and bounds of them; None if they do not fit."""
     if type(a.den) is int and type(b.den) is int:
         deep = math.lcm(a.den, b.den)
         up_a, up_b = deep // a.den, deep // b.den
@@ -153,7 +149,7 @@ def add(a: Value, b: Value) -> Value:
         same = on_one_denominator(a, b)
         if same is not None:
             x, y, den, top, deep = same
-            kept = _kept(x + y, den, 2 * top, deep, a.pi)
+            kept = _kept(x + y, den, 2 * top, deep)
             if kept is not None:
                 return kept
     return to_float(a) + to_float(b)
@@ -164,7 +160,7 @@ def neg(a: Value) -> Value:
 
 
 def mul(a: Value, b: Value) -> Value:
-    if isinstance(a, Exact) and isinstance(b, Exact) and not (a.pi and b.pi):
+    if isinstance(a, Exact) and isinstance(b, Exact):
         # Cancel across first: 1/T times T·k would otherwise fill the 64 bits for nothing.
         if type(a.num) is int and type(b.den) is int and (g := math.gcd(a.num, b.den)) > 1:
             a = a._replace(num=a.num // g, top=a.top // g)
@@ -173,7 +169,7 @@ def mul(a: Value, b: Value) -> Value:
             b = b._replace(num=b.num // g, top=b.top // g)
             a = a._replace(den=a.den // g, deep=a.deep // g)
         if (a.scalar and b.scalar) or max(a.top, b.top, a.top * b.top, a.deep * b.deep) < FITS:
-            kept = _kept(a.num * b.num, a.den * b.den, a.top * b.top, a.deep * b.deep, a.pi or b.pi)
+            kept = _kept(a.num * b.num, a.den * b.den, a.top * b.top, a.deep * b.deep)
             if kept is not None:
                 return kept
     return to_float(a) * to_float(b)
@@ -181,14 +177,14 @@ def mul(a: Value, b: Value) -> Value:
 
 def reciprocal(a: Value) -> Exact | None:
     """One over a single exact number other than 0."""
-    if not isinstance(a, Exact) or not a.scalar or a.num == 0 or a.pi:
+    if not isinstance(a, Exact) or not a.scalar or a.num == 0:
         return None
     sign = 1 if a.num > 0 else -1
     return Exact(sign * a.den, sign * a.num, a.den, abs(a.num))
 
 
 def floor(a: Exact) -> Exact:
-    """The whole part, of a number without pi."""
+    """The whole part."""
     return Exact(a.num // a.den, 1, a.top + 1, 1)
 
 
@@ -215,7 +211,7 @@ def gather(table: Sequence[Fraction], index: Any) -> Value:
 
 def passed(x: Value, marks: Sequence[Fraction]) -> Any:
     """How many of the sorted marks are at most x, elementwise: a Python int or an integer array."""
-    if isinstance(x, Exact) and not x.pi:
+    if isinstance(x, Exact):
         if x.scalar:
             return bisect_right(marks, Fraction(x.num, x.den))
         if type(x.den) is int:
@@ -322,7 +318,7 @@ def converted(clocks: Clocks, source: str, target: str, x: Value) -> Value:
     """`convert` over a Value: exact where x is and the result fits."""
     if source == target:
         return x
-    if isinstance(x, Exact) and x.scalar and not x.pi:
+    if isinstance(x, Exact) and x.scalar:
         return exact(convert(clocks, source, target, Fraction(x.num, x.den)))
     if is_scalar(x) and math.isfinite(x):
         return float(convert(clocks, source, target, Fraction(x)))
@@ -376,6 +372,7 @@ def rates_between(clocks: Clocks, clock: str, lo: Fraction, hi: Fraction) -> tup
     whole = track(clocks, clock)
     if whole.period is not None and hi > whole.period_start + whole.period:
         return min(whole.rates), max(whole.rates)
-    first, last = (max(0, bisect_right(whole.updates, x) - 1) for x in (lo, hi))
-    rates = whole.rates[first : last + 1]
+    first = max(0, bisect_right(whole.updates, lo) - 1)
+    # A piece that begins at hi has no part in what lies before.
+    rates = whole.rates[first : max(first + 1, bisect_left(whole.updates, hi))]
     return min(rates), max(rates)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import math
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable, Iterator
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import click
 
 from schedc.cli_messages import in_colour
 from schedc.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from schedc.compiler.plan import Plan
+    from schedc.library_docs import Entry, Example
+
+MAX_STAGES = 8
+"""Rows of formulas shown of one example."""
 
 
 def _page(text: str) -> None:
@@ -77,15 +88,13 @@ Examples:
 )
 @click.argument("name", required=False)
 def doc_command(name: str | None) -> None:
-    """Print the documentation of the standard library: stages, curves, modifiers, dialects and recipes."""
+    """Print the documentation of the standard library: curves, stages, modifiers, initialisers, dialects, recipes."""
     from schedc import library_docs
 
     if name is None:
-        for heading, entries in library_docs.contents():
-            click.echo(click.style(heading, bold=in_colour()), color=in_colour())
-            for entry in entries:
-                click.echo(f"  {entry.name:<28} {entry.summary}".rstrip())
-            click.echo()
+        for number, (heading, entries) in enumerate(library_docs.contents()):
+            _say(("\n" if number else "") + _bold(heading))
+            _list(entries)
         return
     found = library_docs.find(name)
     if not found:
@@ -93,14 +102,97 @@ def doc_command(name: str | None) -> None:
         near = did_you_mean(name, known) or did_you_mean(name.lower(), [n.lower() for n in known])
         raise click.UsageError(f"the standard library has no `{name}`{near or '; `schedc doc` lists it'}")
     for number, entry in enumerate(found):
-        if number:
-            click.echo()
-        click.echo(
-            click.style(f"{entry.kind} {entry.name}", bold=in_colour()) + f"    {entry.place}", color=in_colour()
-        )
-        if entry.doc:
-            click.echo("\n" + re.sub(r"(?m)^", "  ", entry.doc).rstrip())
-        if entry.text:
-            click.echo("\n" + re.sub(r"(?m)^", "    ", entry.text))
-        for inner in entry.inner:
-            click.echo(f"  {inner.name:<28} {inner.summary}".rstrip())
+        _say(("\n" if number else "") + "\n".join(_entry(entry)))
+        if entry.inner:
+            _say()
+            _list(entry.inner)
+
+
+def _say(text: str = "") -> None:
+    click.echo(text, color=in_colour())
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=in_colour())
+
+
+def _columns() -> int:
+    return max(60, min(shutil.get_terminal_size((120, 24)).columns, 160))
+
+
+def _list(entries: Iterable[Entry]) -> None:
+    entries = list(entries)
+    wide = min(32, max((len(entry.name) for entry in entries), default=0))
+    for entry in entries:
+        gap = "" if len(entry.name) <= wide else "\n" + " " * (wide + 2)
+        lines = textwrap.wrap(entry.summary, _columns() - wide - 4) or [""]
+        text = ("\n" + " " * (wide + 4)).join(lines)
+        _say(f"  {entry.name:<{wide}}{gap}  {text}".rstrip())
+
+
+def _entry(entry: Entry) -> Iterator[str]:
+    yield _bold(f"{entry.kind} {entry.name}") + (f"    {entry.place.rpartition(':')[0]}" if entry.place else "")
+    if entry.prose:
+        yield "\n" + _paragraphs(entry.prose)
+    if entry.text:
+        yield "\n" + textwrap.indent(entry.text, "    ")
+    if entry.stage:
+        yield "    # as a stage: " + entry.stage
+    if entry.sources:
+        yield "\n" + "\n".join(_paragraphs("Source: " + source) for source in entry.sources)
+    for number, example in enumerate(entry.examples):
+        yield f"\n  Example: {example.program}\n    {', '.join(map(str, example.claims))}"
+        plan = _compiled(example.program)
+        if plan is not None:
+            yield from _formulas(plan)
+            if number == 0:
+                yield from _picture(plan, example)
+    if entry.kind == "recipe":
+        plan = _compiled(f"include {entry.name}")
+        if plan is not None:
+            yield from _picture(plan, None)
+
+
+def _paragraphs(text: str) -> str:
+    """The text in lines that fit; indented lines are left as they are."""
+    out = []
+    for paragraph in text.split("\n\n"):
+        as_written = any(line.startswith("  ") for line in paragraph.split("\n"))
+        fitted = paragraph if as_written else textwrap.fill(" ".join(paragraph.split()), _columns() - 2)
+        out.append(textwrap.indent(fitted, "  "))
+    return "\n\n".join(out)
+
+
+def _compiled(program: str) -> Plan | None:
+    from schedc.compiler.pipeline import compile_source
+    from schedc.compiler.source import Source
+
+    return compile_source(Source("<example>", program)).value
+
+
+def _formulas(plan: Plan) -> Iterator[str]:
+    from schedc.backends.table import rows
+
+    for binding in (*plan.bindings, *plan.lets):
+        found = rows(plan, binding)
+        places = [f"{row.first} …" if row.last is None else f"{row.first} … {row.last}" for row in found]
+        name = "" if binding.name == "lr" else binding.name + " "
+        for row, place in list(zip(found, places, strict=True))[:MAX_STAGES]:
+            unit = f"    (t in {row.clock})" if row.clock != "steps" else ""
+            formula = "stops training" if row.error else row.formula + unit
+            yield f"    {name}{place:<{max(map(len, places[:MAX_STAGES]))}}  {formula}"
+        if len(found) > MAX_STAGES:
+            yield "    and so on"
+
+
+def _picture(plan: Plan, example: Example | None) -> Iterator[str]:
+    from schedc.backends import plot
+
+    endless = [b for b in (*plan.bindings, *plan.lets) if b.curve.end is None]
+    updates = None
+    if example is not None and endless and plan.run is None:
+        # As far as the claims go, and a little more.
+        updates = max(20, math.ceil(max(claim.at or 0 for claim in example.claims) * 5 / 4))
+    names = () if example is not None else ("lr", "batch")
+    drawn = plot.terminal([plan], min(_columns(), 80), 10, in_colour(), updates, names=names)
+    yield "\n" + textwrap.indent(drawn, "  ")

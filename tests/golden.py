@@ -257,12 +257,12 @@ def bless(path: Path, outcome: Outcome) -> None:
     lines = [*header]
     for case in cases:
         lines.append(f"--- {case.name} ---")
-        lines += outcome.lines() if case.name == outcome.case.name else _written(case)
+        lines += outcome.lines() if case.name == outcome.case.name else written(case)
         lines.append("")
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _written(case: Case) -> Iterator[str]:
+def written(case: Case) -> Iterator[str]:
     """A case as it is, below its heading."""
     for number, text in enumerate(case.texts):
         if number:

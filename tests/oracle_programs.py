@@ -6,9 +6,13 @@ A file `oracle_programs_<name>.py` beside this one covers one library. It has
     FRAMEWORKS  the records it answers for, by their "framework"
     program     record -> a Program (or its text), a Refusal, or an Exclusion
 
-`test_oracles.py` finds the file by its name, runs every program against its record, and lists the outcome in
-docs/dialects.md.
-This file is loaded under its own name before those, so that they import it as any other module.
+and perhaps
+
+    label       record -> the row of the table in docs/dialects.md it counts in; its class otherwise
+    UNRECORDED  entries of the dialect that no record tries, each with the reason
+
+`test_oracles.py` finds the file by its name, runs every program against its record, and counts the outcomes in
+docs/dialects.md. This file is loaded under its own name before those, so that they import it as any other module.
 """
 
 from __future__ import annotations
@@ -31,10 +35,10 @@ Record = Mapping[str, Any]
 class Program:
     """A text whose values are the record's.
 
-    `names` says which binding each recorded trace is (`lr`, `momentum`). Where the record has param groups, group k is
-    the one that
-    the k-th `group` block matches, if there are any, and group 0 none of them; `bases` are what the further ones were built with. `at` gives the update of each
-    entry of the trace, where they are not 0, 1, 2 …; a constant run is given by `context`. `metric` is the plateau's.
+    `names` says which binding each recorded trace is (`lr`, `momentum`). Where the record has param groups, group 0 is
+    matched by no rule, and group k by the k-th `group` block, if there is one; `bases` are what those from 1 on were
+    built with. `at` gives the update of each entry of a trace, where they are not 0, 1, 2 …; what is known of the run
+    is given by `context`. `metric` is the plateau's.
     """
 
     text: str
@@ -70,6 +74,8 @@ class Library:
     title: str
     frameworks: tuple[str, ...]
     program: Callable[[Record], str | Outcome]
+    label: Callable[[Record], str]
+    unrecorded: Mapping[str, str]
 
     def outcome(self, record: Record) -> Outcome:
         found = self.program(record)
@@ -93,7 +99,14 @@ def load(path: Path) -> ModuleType:
 def libraries() -> tuple[Library, ...]:
     """Every library that has a file here."""
     modules = [load(p) for p in sorted(HERE.glob("oracle_programs_*.py"))]
-    return tuple(Library(m.TITLE, tuple(m.FRAMEWORKS), m.program) for m in modules)
+    return tuple(
+        Library(m.TITLE, tuple(m.FRAMEWORKS), m.program, getattr(m, "label", _class), getattr(m, "UNRECORDED", {}))
+        for m in modules
+    )
+
+
+def _class(record: Record) -> str:
+    return str(record["class"])
 
 
 @cache

@@ -7,7 +7,14 @@ from oracle_programs import Exclusion, Outcome, Program, Record, Refusal, call
 TITLE = "Hugging Face transformers"
 FRAMEWORKS = ("transformers",)
 
+UNRECORDED = {"hf.constant": "it is `base`"}
+
 MISSING = "SC203"
+
+
+def label(record: Record) -> str:
+    """The name that get_scheduler was called with."""
+    return str(record["params"]["name"])
 
 
 def program(record: Record) -> str | Outcome:

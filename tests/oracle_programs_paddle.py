@@ -13,12 +13,13 @@ PRODUCTS = {"0.95": ("MultiplicativeDecay", "0.95"), "epoch / (epoch + 1.0)": ("
 """The recorded functions of MultiplicativeDecay; one that is no constant as the product written out."""
 CURVES = {"1/(5**(x*0.0001))": "curve scaled(x) = 1 / 5^(x * 0.0001)"}
 """The recorded functions of CyclicLR, as curves."""
-UNORDERED = "Paddle reads the boundaries only up to the first one ahead, whatever their order, which the language's `passed` does not"
-ANY_ORDER = "Paddle refuses milestones out of order; a bound in the language is about one item of a list, and counts them in any order"
-FAILS = "Paddle 3.3 itself can't run this function of its static graphs any more: no values are recorded"
+UNORDERED = "Paddle reads boundaries out of order up to the first one ahead; the language counts those that have passed"
+ANY_ORDER = "Paddle refuses milestones out of order; the language counts those that have passed, in any order"
+FAILS = "Paddle 3.3 itself can't run this function of its static graphs any more, so that no values are recorded"
 RESUMED = "a scheduler built with last_epoch=k; its parameters are not recorded"
-POISONED = "Paddle takes the first metric for the best, whatever it is: nothing is better than nan, or than inf less a share of inf"
+POISONED = "Paddle takes the first metric for the best, whatever it is, and none is better than nan, or than inf less a share of inf"
 ONE_ULP = "a metric falls on the bar itself: Paddle computes best - best·threshold, the language, as PyTorch, best·(1 - threshold)"
+BUG = "a bug of Paddle: {}"
 
 
 def entry(p: Record) -> str:
@@ -37,7 +38,7 @@ def entry(p: Record) -> str:
 def program(record: Record) -> str | Outcome:
     p, id_ = {"class": record["class"], **record["params"]}, record["id"]
     if "known_bug" in record:
-        return Exclusion(record["known_bug"])
+        return Exclusion(BUG.format(record["known_bug"]))
     if "/resume_last_epoch" in id_:
         return Exclusion(RESUMED)
     if id_.startswith("paddle/static/") and not record["lr"]:

@@ -27,9 +27,11 @@ CURVES = {
 """The recorded functions of CyclicLR, as curves."""
 ABSOLUTE = ("LambdaLR",)
 """Classes that overwrite what those before them in a ChainedScheduler made."""
-RESUMED = "a scheduler built with last_epoch=k on a fresh optimizer; its parameters are not recorded, and PyTorch itself says to resume by state_dict"
-ERASED = "PyTorch erases the cut: {}; in the language a cut stays"
-MIXED = "each scheduler steps on the other's value, and an eta_min that is not 0 makes that neither a product nor a sum, with no closed form"
+RESUMED = "a scheduler built with last_epoch=k on a fresh optimizer, which PyTorch does not resume; its parameters are not recorded"
+ERASED = "PyTorch undoes the cut, as {}; in the language a cut stays"
+MIXED = "each scheduler steps on the other's value, and with an eta_min above 0 that is neither product nor sum: there is no closed form"
+INSIDE = "PyTorch refuses a plateau inside; the language has a meaning for it, that of the records warmup_then_plateau"
+BUG = "a bug of PyTorch: {}"
 
 
 def entry(p: Record) -> str:
@@ -90,7 +92,7 @@ def composed(record: Record) -> str | Outcome:
     if "/resume_state_dict" in record["id"]:
         return f"use torch\nlr = {call('torch.' + name, p, ('resumed_after_step',))}"
     if record.get("raises_at") == -1:
-        return Exclusion("PyTorch refuses a plateau inside; the language has a meaning for it, the one of the records warmup_then_plateau")
+        return Exclusion(INSIDE)
     match name:
         case "SequentialLR":
             return sequential(p, (0.02,) if "lr_groups" in record else ())
@@ -108,7 +110,7 @@ def composed(record: Record) -> str | Outcome:
         case "SequentialLR+ReduceLROnPlateau":
             return Exclusion(ERASED.format("SequentialLR starts from the initial lr again at its milestone"))
         case "LambdaLR+ReduceLROnPlateau":
-            return Exclusion(ERASED.format("LambdaLR writes its own value at the next step"))
+            return Exclusion(ERASED.format("LambdaLR writes a value of its own at the next step"))
     raise NotImplementedError(name)
 
 
@@ -142,13 +144,15 @@ def plateau(record: Record) -> str | Outcome:
     floors = p.pop("min_lr", 0)
     first, *others = floors if isinstance(floors, list) else [floors]
     text = f"use torch\nlr = {call('torch.ReduceLROnPlateau', {**p, 'min_lr': first})}"
-    text += "".join(f'\ngroup "second.*" {{ lr = {call("torch.ReduceLROnPlateau", {**p, "min_lr": m})} }}' for m in others)
+    text += "".join(
+        f'\ngroup "second.*" {{ lr = {call("torch.ReduceLROnPlateau", {**p, "min_lr": m})} }}' for m in others
+    )
     return Program(text, bases=(0.01,))
 
 
 def program(record: Record) -> str | Outcome:
     if "known_bug" in record:
-        return Exclusion(record["known_bug"])
+        return Exclusion(BUG.format(record["known_bug"]))
     if record["id"].startswith("torch/compose/"):
         return composed(record)
     return plateau(record) if record["class"] == "ReduceLROnPlateau" else basic(record)

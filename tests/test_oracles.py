@@ -1,7 +1,7 @@
-"""The dialects against recorded schedules of the frameworks themselves: every record is reproduced, refused, or excluded with a reason.
+"""The dialects against schedules recorded from the libraries: each is reproduced, refused, or excluded with a reason.
 
-A trace is reproduced if every value is the recorded one to the record's tolerance, or 2e-12, times the trace's largest value, and 0
-where that is 0. A plateau is driven with the recorded metrics, by the exact reference.
+A trace is reproduced if every value is the recorded one to 2e-12, or the record's own tolerance, times the largest of
+the trace, and 0 where that is 0. A plateau is driven with the recorded metrics, by the exact reference.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,11 +20,14 @@ import pytest
 
 from schedc.backends.reference import Group, ReferenceRun
 from schedc.compiler import evaluate
+from schedc.compiler import library as stdlib
 from schedc.compiler.diagnostics import errors
 from schedc.compiler.pipeline import Options, compile_source
-from schedc.compiler.plan import Plan
+from schedc.compiler.plan import Plan, ScheduleEnded
 from schedc.compiler.source import Source
 from schedc.compiler.staged import Staged
+from schedc.grammar import syntax
+from schedc.grammar.parse import parse
 
 if TYPE_CHECKING:
     import oracle_programs as oracle
@@ -35,7 +39,9 @@ if not TYPE_CHECKING:
     sys.modules[_spec.name] = oracle
     _spec.loader.exec_module(oracle)
 
-DOCS = Path(__file__).parent.parent / "docs" / "dialects.md"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs" / "dialects.md"
+BELOW = "<!-- Below this line all is written by tests/test_oracles.py: run `make bless`. -->\n"
 EXACT = 2e-12
 COVERED = oracle.covered()
 
@@ -45,11 +51,7 @@ def compiled(text: str, base: float | None, context: tuple[tuple[str, Any], ...]
     return compile_source(Source("<oracle>", text), Options(base=base, context=dict(context)))
 
 
-def number(x: Any) -> float:
-    return float(x)
-
-
-def close(name: str, got: Sequence[float], record: Any, want: Sequence[float]) -> None:
+def close(name: str, got: Sequence[float], record: oracle.Record, want: Sequence[float]) -> None:
     """Every value as recorded."""
     expected = np.array(want, dtype=np.float64)
     found = np.array(got, dtype=np.float64)
@@ -61,7 +63,7 @@ def close(name: str, got: Sequence[float], record: Any, want: Sequence[float]) -
         pytest.fail(f"{name} at {t}: {found[t]!r}, recorded {expected[t]!r}; {int(off.sum())} of {len(off)} differ")
 
 
-def traces(record: Any, program: Any) -> Iterator[tuple[str, int, list[float]]]:
+def traces(record: oracle.Record, program: oracle.Program) -> Iterator[tuple[str, int, list[float]]]:
     """What was recorded: the binding's name, the param group, the values."""
     for i, lr in enumerate(record.get("lr_groups") or [record["lr"]]):
         yield program.names["lr"], i, lr
@@ -69,57 +71,47 @@ def traces(record: Any, program: Any) -> Iterator[tuple[str, int, list[float]]]:
         yield program.names["momentum"], 0, record["momentum"]
 
 
-def matched(plan: Plan, group: int) -> tuple[int, ...]:
-    """The group rules that the param group is matched by."""
-    return (group - 1,) if group and plan.groups else ()
-
-
-def observed(record: Any, program: Any, plan: Plan, name: str, group: int, base: float | None, n: int) -> list[float]:
-    """The values while the recorded metrics are reported, one between an update and the next; before the update where the record
-    has one for each.
-    """
-    run = ReferenceRun(plan, group=Group(base, matched(plan, group)))
-    metrics = record["metric"]
-    at_once = len(metrics) == n
+def driven(run: ReferenceRun, name: str, metric: str, metrics: Sequence[Any], count: int) -> list[float]:
+    """The values while metrics are reported: one between an update and the next, or, if there are as many, before each."""
+    at_once = len(metrics) == count
     out: list[float] = []
-    for i in range(n):
+    for i in range(count):
+        if i and not at_once and metrics[i - 1] is not None:
+            run.observe(**{metric: float(metrics[i - 1])})
         if at_once and metrics[i] is not None:
-            run.observe(**{program.metric: number(metrics[i])})
+            run.observe(**{metric: float(metrics[i])})
         out.append(float(run.value(name)))
         run.step()
-        if not at_once and i < len(metrics) and metrics[i] is not None:
-            run.observe(**{program.metric: number(metrics[i])})
     return out
 
 
-def check_program(record: Any, program: Any) -> None:
-    base = record["base_lr"]
-    result = compiled(program.text, base, tuple(program.context.items()))
+def check_program(record: oracle.Record, program: oracle.Program) -> None:
+    result = compiled(program.text, record["base_lr"], tuple(program.context.items()))
     assert result.value is not None, "\n".join(map(str, errors(result.said)))
     plan = result.value
     for name, group, want in traces(record, program):
-        own = program.bases[group - 1] if group else base
-        rules = matched(plan, group)
+        base = program.bases[group - 1] if group else record["base_lr"]
+        rules = (group - 1,) if group and plan.groups else ()
         if plan.feedback and record["metric"]:
-            close(name, observed(record, program, plan, name, group, own, len(want)), record, want)
+            run = ReferenceRun(plan, group=Group(base, rules))
+            close(name, driven(run, name, program.metric, record["metric"], len(want)), record, want)
             continue
         n = np.arange(len(want)) if program.at is None else np.array([program.at(i) for i in range(len(want))])
-        got = evaluate.binding_values(plan, name, n, base=own, group=rules)
-        close(name, got, record, want)
+        close(name, evaluate.binding_values(plan, name, n, base=base, group=rules), record, want)
         if record.get("raises_at", -1) >= 0:
-            with pytest.raises(evaluate.ScheduleEnded) as ended:
-                evaluate.binding_values(plan, name, len(want), base=own, group=rules)
-            assert ended.value.update == record["raises_at"] + 1
+            # The call that raised was to set what the update after it uses.
+            with pytest.raises(ScheduleEnded, match=f"before update {record['raises_at'] + 1}:"):
+                evaluate.binding_values(plan, name, len(want), base=base, group=rules)
 
 
-def check_refusal(record: Any, refusal: Any) -> None:
+def check_refusal(record: oracle.Record, refusal: oracle.Refusal) -> None:
     assert record.get("raises_at") == -1, "only what the library itself refuses may be refused"
     result = compiled(refusal.text, record["base_lr"], ())
     assert [d.code.number for d in errors(result.said)] == [refusal.code], "\n".join(map(str, result.said))
 
 
 @pytest.mark.parametrize(("library", "record"), COVERED, ids=[r["id"] for _, r in COVERED])
-def test_record(library: Any, record: Any) -> None:
+def test_record(library: oracle.Library, record: oracle.Record) -> None:
     outcome = library.outcome(record)
     match outcome:
         case oracle.Program():
@@ -129,3 +121,97 @@ def test_record(library: Any, record: Any) -> None:
             check_refusal(record, outcome)
         case oracle.Exclusion(reason):
             assert re.fullmatch(r"\S.*[^.\s]", reason), "a sentence without a full stop"
+
+
+def test_every_record_has_a_name_of_its_own() -> None:
+    assert [i for i, n in Counter(r["id"] for r in oracle.records()).items() if n > 1] == []
+
+
+def test_an_epoch_is_a_unit_of_every_time() -> None:
+    """A scheduler that PyTorch steps once an epoch: the same values, each for a whole epoch."""
+    record = next(r for r in oracle.records() if r["id"] == "torch/compose/SequentialLR/lin_multistep")
+    text = """
+        use torch
+        train { steps_per_epoch = 3; tick = epoch }
+        lr = torch.LinearLR(start_factor=0.1, total_iters=10 epochs)
+          -> torch.MultiStepLR(milestones=[20, 40] epochs, gamma=0.1)
+    """
+    plan = compiled(text, record["base_lr"], ()).value
+    assert plan is not None
+    want = np.repeat(record["lr"], 3)
+    close("lr", evaluate.binding_values(plan, "lr", np.arange(len(want)), base=record["base_lr"]), record, list(want))
+
+
+# -- entries
+
+
+DIALECTS = tuple(name for name in stdlib.stdlib_names() if not name.startswith("recipes."))
+
+
+@cache
+def used() -> frozenset[str]:
+    """`torch.StepLR` and the like, of all programs."""
+    texts = [o.text for library, r in COVERED if isinstance(o := library.outcome(r), oracle.Program)]
+    return frozenset(name for text in texts for name in re.findall(r"\b\w+\.[A-Za-z_]\w*", text))
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_entry_is_explained_and_tried(name: str) -> None:
+    source = stdlib.stdlib_source(name)
+    assert source is not None
+    tree = parse(source).value
+    assert tree is not None
+    entries = [i for i in tree.items if isinstance(i, syntax.Def)]
+    assert [e.name for e in entries if not e.doc and not e.name.startswith("_")] == [], "no doc comment"
+    reasons = {k: v for library in oracle.libraries() for k, v in library.unrecorded.items()}
+    missing = {f"{name}.{e.name}" for e in entries if not e.name.startswith("_")} - used() - set(reasons)
+    assert not missing, "no record tries it"
+
+
+# -- the table
+
+
+def kind(outcome: oracle.Outcome) -> str:
+    return {oracle.Program: "reproduced", oracle.Refusal: "refused", oracle.Exclusion: "excluded"}[type(outcome)]
+
+
+KINDS = ("reproduced", "refused", "excluded")
+
+
+def row(name: str, outcomes: Sequence[oracle.Outcome]) -> str:
+    counts = Counter(map(kind, outcomes))
+    return f"| {name} | {len(outcomes)} | " + " | ".join(str(counts[k] or "") for k in KINDS) + " |\n"
+
+
+def table(first: str, rows: dict[str, list[oracle.Outcome]]) -> str:
+    head = f"| {first} | records | {' | '.join(KINDS)} |\n| --- | --: | --: | --: | --: |\n"
+    return head + "".join(row(name, outcomes) for name, outcomes in rows.items())
+
+
+def document() -> str:
+    """What was recorded and what became of it, as Markdown."""
+    libraries: dict[str, list[oracle.Outcome]] = {}
+    classes: dict[str, dict[str, list[oracle.Outcome]]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for library, record in COVERED:
+        outcome = library.outcome(record)
+        libraries.setdefault(library.title, []).append(outcome)
+        classes.setdefault(library.title, {}).setdefault(f"`{library.label(record)}`", []).append(outcome)
+        if isinstance(outcome, oracle.Exclusion):
+            reasons.setdefault(library.title, {}).setdefault(outcome.reason, []).append(f"`{record['id']}`")
+    parts = [table("library", libraries)]
+    for title in libraries:
+        parts.append(f"## {title}\n\n" + table("class", classes[title]))
+        if title in reasons:
+            listed = [f"* {reason}: {', '.join(ids)}.\n" for reason, ids in reasons[title].items()]
+            parts.append("Excluded:\n\n" + "".join(listed))
+    return "\n".join(parts)
+
+
+def test_the_documentation_is_current(request: pytest.FixtureRequest) -> None:
+    head, below, _ = DOCS.read_text(encoding="utf-8").partition(BELOW)
+    assert below, "the line that the table stands below is missing"
+    text = head + BELOW + "\n" + document()
+    if request.config.getoption("--bless"):
+        DOCS.write_text(text, encoding="utf-8", newline="\n")
+    assert DOCS.read_text(encoding="utf-8") == text, "run `make bless`"

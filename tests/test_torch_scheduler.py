@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from torch.multiprocessing.spawn import spawn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from schedc.backends.base import ScheduleEnded
 from schedc.backends.selectors import param_groups
 from schedc.backends.torch_scheduler import PlanScheduler, ScheduleChanged, scheduler
 from schedc.compiler import expressions as ex
@@ -34,6 +33,7 @@ from schedc.compiler.plan import (
     Place,
     Plan,
     Run,
+    ScheduleEnded,
     Segment,
     Selection,
     SelectorModel,
