@@ -95,7 +95,7 @@ def _power(a: Number, b: Number) -> Number:
         if a == 0:
             return Fraction(0)
         if abs(b * mp.ln(abs(_real(a)))) > 10**9:
-            raise Undefined("a power beyond all bounds")
+            raise OverflowError("a power beyond all bounds")
         return mp.power(_real(a), int(b))
     if a < 0:
         raise Undefined("a fractional power of a negative number")
@@ -143,7 +143,7 @@ def position(clocks: Clocks, clock: str, value: Fraction) -> Fraction:
     if clock == "steps":
         return value
     if abs(value) > 10**30:
-        raise Undefined("a clock reading beyond all bounds")
+        raise OverflowError("a clock reading beyond all bounds")
     low, high = 0, 1
     while reading(clocks, clock, Fraction(high)) <= value:
         low, high = high, 2 * high
@@ -182,7 +182,7 @@ def expression_value(
     values: Mapping[str, Any] = NOTHING,
     look: Look | None = None,
 ) -> Number:
-    """The formula's value at the position. Raises Undefined."""
+    """The formula's value at the position. Raises Undefined, and OverflowError where the digits would be too many."""
 
     def of(e: ex.Expr) -> Number:
         match e:
@@ -266,7 +266,7 @@ def rational(x: Number) -> Fraction:
         return x
     sign, mantissa, exponent, _ = x._mpf_
     if not mp.isfinite(x) or exponent > 1_000_000:
-        raise Undefined("a clock reading beyond all bounds")
+        raise OverflowError("a clock reading beyond all bounds")
     size = int(mantissa) * 2**exponent if exponent >= 0 else Fraction(int(mantissa), 2**-exponent)
     return Fraction(-size if sign else size)
 
@@ -294,7 +294,7 @@ def curve_value(
 class Group:
     """One param group: what it was built with, the group rules that match it, and the numbers their selectors bound."""
 
-    base: float | Mapping[str, float] | None = None
+    base: float | Fraction | Mapping[str, float | Fraction] | None = None
     rules: Sequence[int] = ()
     captures: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 

@@ -306,10 +306,6 @@ def _apply(node: rd.Apply, env: Env, frame: Frame) -> Expr:
         return ex.op(name, number(args[1], env, frame), *values) if values else ex.ZERO if name == "passed" else ex.ONE
     if name in ("eq", "ne") and isinstance(args[0], rd.FormalRef) and type_of(args[1]) == "none":
         return ex.num(int(is_none(args[0].name, env) == (name == "eq")))
-    if name in ("eq", "ne") and "none" in map(type_of, args):
-        given = next((a for a in args if type_of(a) != "none"), None)
-        missing = given is None or (isinstance(given, rd.FormalRef) and is_none(given.name, env))
-        return ex.num(int(missing == (name == "eq")))
     if name in ("eq", "ne") and type_of(args[0]) in ("word", "text", "flag"):
         same = word(args[0], env) == word(args[1], env)
         return ex.num(int(same == (name == "eq")))
@@ -441,6 +437,9 @@ def duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
             raise stop(env, say.no_duration(frame.owner, node.span))
         case rd.FormalRef(name=name, type=type_):
             found = formal_argument(name, env)
+            if is_none(name, env) and env.definition:
+                owner, parameter = _left_none(name, env)
+                raise stop(env, messages_names.missing_argument(owner, parameter, str(type_), node.span))
             if isinstance(found, tuple):
                 return duration(*found, frame)
             if found is None and env.definition:
@@ -570,8 +569,10 @@ def check_value(
                 place,
                 messages_names.out_of_bounds(name, "a whole number from 0 on", say.show(value), item.span, declared),
             )
+        # A limit that is a duration is told in the unit of the value; one that can't be says nothing.
+        unit = replace(frame, clock=quantity.clock) if type_.kind == "duration" else frame
         for op, limit in type_.bounds:
-            bound = exact(_based(number(limit, env, frame), frame))
+            bound = _limit(limit, env, unit)
             if bound is not None and not ex.fold(op, (value, bound)):
                 raise stop(
                     place,
@@ -579,6 +580,16 @@ def check_value(
                         name, f"{_COMPARE[op]} {say.show(bound)}", say.show(value), item.span, declared
                     ),
                 )
+
+
+def _limit(node: rd.Expr, env: Env, frame: Frame) -> Fraction | None:
+    """A bound's value; None where it is not known."""
+    try:
+        return exact(_based(number(node, env, frame), frame))
+    except Stop:
+        if type_of(node) == "duration":
+            return None
+        raise
 
 
 def _based(expr: Expr, frame: Frame) -> Expr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -19,8 +19,7 @@ from schedc.compiler.amounts import Env, Frame, Stop, duration, number
 from schedc.compiler.check_values import unobserved
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
-from schedc.compiler.modules import Builder
-from schedc.compiler.resolve import Names, Scope
+from schedc.compiler.resolve import LetTable, Names, Scope
 from schedc.compiler.timeline import Timeline
 from schedc.grammar import syntax
 
@@ -74,7 +73,7 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
         try:
             for case in _cases(draft, claim.tree):
                 try:
-                    failure = _Claims(line, draft, base, case).failure(claim.tree)
+                    failure = _Claims(line, draft, base, case, claim.tree.span).failure(claim.tree)
                 except NeedsModel as reason:
                     waits = waits or reason
                 if failure:
@@ -126,6 +125,19 @@ def _walk(tree: syntax.Expr) -> Iterator[syntax.Expr]:
                 yield from _walk(arg.value)
 
 
+class _Lets(LetTable):
+    """The lets of a resolved module, for the numbers in its claims."""
+
+    def __init__(self, module: rd.Module) -> None:
+        self.module = module
+
+    def get(self, name: str) -> rd.Let | None:
+        return self.module.lets.get(name)
+
+    def names(self) -> Iterable[str]:
+        return self.module.lets
+
+
 class _Claims:
     """Claims of one file in one case."""
 
@@ -134,7 +146,7 @@ class _Claims:
         self.cache: dict[str, np.ndarray[Any, Any]] = {}
         if case.rules == (-1,):
             raise Malformed(
-                say.bad_assert("no group has this selector", next(iter([line.program.main.claims[0].span])))
+                say.bad_assert("no group has this selector", span)
             )
 
     # -- claims
@@ -326,13 +338,8 @@ class _Claims:
     def resolved(self, tree: syntax.Expr) -> rd.Expr:
         said: list[Diagnostic] = []
         main = self.line.program.main
-        builder = Builder.__new__(Builder)
-        builder.module = main
-        builder.let_trees = {}
-        builder.resolving = []
-        node = Names(main, said, [], builder).expression(
-            tree, Scope(where="in an assertion", variables=frozenset({"pi", "e", "inf", "total"}))
-        )
+        scope = Scope(where="in an assertion", variables=frozenset({"pi", "e", "inf", "total"}))
+        node = Names(main, said, [], _Lets(main)).expression(tree, scope)
         if said:
             raise Malformed(said[0])
         return node
@@ -370,7 +377,7 @@ class _Claims:
                     say.undecided(
                         f"this holds over {layout.show(n)} updates",
                         "too many to evaluate each",
-                        self.line.program.main.claims[0].span,
+                        self.span,
                     )
                 )
             self.cache[name] = self.values(name, np.arange(n))

@@ -25,14 +25,15 @@ def exact(expr: Expr) -> Fraction | None:
     if isinstance(expr, ex.Op):
         parts = [exact(a) for a in expr.args]
         if all(p is not None for p in parts):
-            return ex.fold(expr.name, tuple(p for p in parts if p is not None))
+            value = ex.fold(expr.name, tuple(p for p in parts if p is not None))
+            return value if value is not None and ex.is_small(value) else None
     return None
 
 
 def _rounded(expr: ex.Op) -> Fraction | None:
     with mpmath.workdps(60):
         value = approximate(expr.args[0])
-        if value is None:
+        if value is None or not mpmath.isfinite(value) or mpmath.mag(value) > ex.MAX_EXACT_BITS:
             return None
         if expr.name == "round":
             value = value + mpmath.mpf(1) / 2
@@ -76,5 +77,7 @@ def _mpf(expr: Expr) -> Any:
 
 
 def as_fraction(value: Any) -> Fraction | None:
-    """An mpf as a fraction; None if it is not finite."""
-    return Fraction(str(mpmath.nstr(value, 50))) if mpmath.isfinite(value) else None
+    """An mpf as a fraction; None if it is not finite, or too large to hold."""
+    if not mpmath.isfinite(value) or (value != 0 and abs(mpmath.mag(value)) > ex.MAX_EXACT_BITS):
+        return None
+    return Fraction(str(mpmath.nstr(value, 50)))

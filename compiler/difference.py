@@ -912,4 +912,5 @@ def _at(point: Point) -> Iterator[str]:
     formulas = [s.stops if s.stops is not None else s.formula for s in sides]
     widths = max(map(len, values)), max(len(f) for f in formulas)
     for letter, side, value, formula in zip("ab", sides, values, formulas, strict=True):
-        yield f"  {letter}  {value:<{widths[0]}}  {formula:<{widths[1]}}  {side.label}".rstrip()
+        label = side.label if side.label != formula else ""
+        yield f"  {letter}  {value:<{widths[0]}}  {formula:<{widths[1]}}  {label}".rstrip()

@@ -9,6 +9,8 @@ bindings (`Bound`). Numbers are exact. Nodes are frozen; operations on them are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor, isqrt
@@ -16,6 +18,33 @@ from typing import Any
 
 MAX_EXACT_BITS = 4096
 """Larger numerators and denominators stay unevaluated, so that `9^9^9^9` costs nothing until it is refused."""
+MAX_WORK = 400_000
+"""Looks at a part of the program that resolving or laying out may take, counted so that it is the same on every machine."""
+
+_allowed: ContextVar[list[int] | None] = ContextVar("allowed", default=None)
+
+
+class TooMuchWork(Exception):
+    """The program expands to more than MAX_WORK: definitions, lets and arguments that double each other, say."""
+
+
+@contextmanager
+def allowance(work: int) -> Iterator[None]:
+    """Inside, `spend` counts, and raises TooMuchWork once `work` is spent."""
+    token = _allowed.set([work])
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def spend(work: int = 1) -> None:
+    """Count work done for the program, if somebody set an allowance."""
+    allowed = _allowed.get()
+    if allowed is not None:
+        allowed[0] -= work
+        if allowed[0] < 0:
+            raise TooMuchWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +166,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 def rebuild(expr: Expr, change: Callable[[Expr], Expr | None]) -> Expr:
     """The expression with every subexpression for which `change` answers replaced, outermost first, and simplified."""
+    spend()
     changed = change(expr)
     if changed is not None:
         return changed
@@ -156,6 +186,23 @@ def variables(expr: Expr) -> set[str]:
     return {e.name for e in walk(expr) if isinstance(e, Var)}
 
 
+def extent(expr: Expr) -> tuple[int, int]:
+    """How many parts the expression has when written out, and how many of them stand inside each other."""
+    known: dict[int, tuple[int, int]] = {}
+    stack = [expr]
+    while stack:
+        e = stack[-1]
+        inside = children(e)
+        missing = [c for c in inside if id(c) not in known]
+        if missing and id(e) not in known:
+            stack += missing
+            continue
+        stack.pop()
+        sizes = [known[id(c)] for c in inside]
+        known[id(e)] = 1 + sum(s for s, _ in sizes), 1 + max((d for _, d in sizes), default=0)
+    return known[id(expr)]
+
+
 def is_constant(expr: Expr) -> bool:
     """Whether the value is the same at every position: it reads no clock, batch, feedback or other binding."""
     for e in walk(expr):
@@ -166,7 +213,8 @@ def is_constant(expr: Expr) -> bool:
     return True
 
 
-def _small(value: Fraction) -> bool:
+def is_small(value: Fraction) -> bool:
+    """Whether an exact number is short enough to hold."""
     return value.numerator.bit_length() + value.denominator.bit_length() <= MAX_EXACT_BITS
 
 
@@ -295,7 +343,7 @@ def op(name: str, *args: Expr) -> Expr:
         raise ValueError(f"no operator {name}")
     if all(isinstance(a, Num) for a in args):
         value = fold(name, tuple(a.value for a in args if isinstance(a, Num)))
-        if value is not None and _small(value):
+        if value is not None and is_small(value):
             return Num(value)
     if name in ("cos", "sin") and (turn := _half_turns(args[0])) is not None:
         known = _COSINES.get((turn if name == "cos" else turn - Fraction(1, 2)) % 2)

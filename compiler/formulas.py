@@ -227,23 +227,34 @@ class Formula(Placed):
 
 
 def unit_of(env: Env, ground: Ground, own: set[str]) -> str | None:
-    """The unit of `t` by the duration arguments of the definition around; they must agree if `t` is read."""
+    """The unit of `t` by the duration arguments of the definition around; they must agree if `t` is read.
+
+    Defaults only count where no argument is given: a run in epochs doesn't make a warmup in steps ambiguous.
+    """
     if env.definition is None:
         return None
+    formals = [f for f in env.definition.formals if f.type.kind == "duration" and not is_none(f.name, env)]
+    units = _units_of([f for f in formals if f.name in env.args], env, ground)
+    if not units:
+        units = _units_of([f for f in formals if f.name not in env.args], env, ground)
+    if len(units) > 1 and "t" in own:
+        (a, _), (b, span), *_ = units.items()
+        raise stop(env, say.mixed_clocks(a, b, span))
+    return next(iter(units), None)
+
+
+def _units_of(formals: list[rd.Formal], env: Env, ground: Ground) -> dict[str, Span]:
+    """The units of the parameters that are durations, each with a place where it is written; 0 may be of any unit."""
     frame = Frame(ground)
     units: dict[str, Span] = {}
-    for formal in env.definition.formals:
+    for formal in formals:
         found = formal_argument(formal.name, env)
-        if formal.type.kind != "duration" or not isinstance(found, tuple) or is_none(formal.name, env):
+        if not isinstance(found, tuple):
             continue
-        nodes = items(*found) if formal.type.is_list else [found]
-        for node, where in nodes:
+        for node, where in items(*found) if formal.type.is_list else [found]:
             if ground.run is None and formal.name not in env.args and reads_total(node):
                 continue  # a default that the formula may do without
             quantity = duration(node, where, frame)
             if not (quantity.bare and quantity.amount == 0):
                 units.setdefault(quantity.clock, node.span)
-    if len(units) > 1 and "t" in own:
-        (a, _), (b, span), *_ = units.items()
-        raise stop(env, say.mixed_clocks(a, b, span))
-    return next(iter(units), None)
+    return units

@@ -220,6 +220,14 @@ def bad_setting(name: str, wants: str, got: str, span: Span) -> Diagnostic:
     return error(BAD_SETTING, f"`{name}` must be {wants}", span, got)
 
 
+def not_whole(name: str, update: int, value: Fraction | None, span: Span) -> Diagnostic:
+    shown = "no rational number" if value is None else show(value)
+    return error(
+        BAD_SETTING, f"`{name}` is {shown} at update {update}, and must be a whole number at every update", span, shown,
+        help="put `| round 8` behind it",
+    )  # fmt: skip
+
+
 def bad_clock(why: str, span: Span) -> Diagnostic:
     return error(BAD_SETTING, why, span)
 

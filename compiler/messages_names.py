@@ -35,10 +35,10 @@ BASE_UNDER_RELATIVE = code("SC222", "base-under-relative", "base read under *=, 
 RELATIVE_LET = code("SC223", "two-lone-expressions", "more than one lone expression in a text")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str | None:
+def suggestion(name: str, known: Iterable[str], cutoff: float = 0.65) -> str | None:
     """The one known name that is close to what was written. The only place that guesses."""
     names = sorted(set(known))
-    close = get_close_matches(name, names, n=1, cutoff=0.65)
+    close = get_close_matches(name, names, n=1, cutoff=cutoff)
     if not close:
         close = [k for k in names if k.lower() == name.lower()]
     return close[0] if close else None
@@ -65,7 +65,7 @@ def unknown_module(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
         UNKNOWN_NAME,
         f"nothing is imported as `{name}`",
         span,
-        help=f"did you mean `{close}`?" if close else f"write `use {name}` above",
+        help=f"did you mean `{close}`?" if close not in (None, name) else f"write `use {name}` above",
     )
 
 
@@ -74,6 +74,13 @@ def unknown_argument(definition: str, name: str, span: Span, known: Iterable[str
     guess = _guess(name, known, span)
     takes = "it takes " + ", ".join(f"`{k}`" for k in known) if known else "it takes no arguments"
     return error(UNKNOWN_ARGUMENT, f"`{definition}` has no parameter `{name}`", span, "" if guess else takes, **guess)
+
+
+def param_without_value(name: str, type_: str, span: Span) -> Diagnostic:
+    return error(
+        MISSING_ARGUMENT, f"`param {name}` has no value", span, "no default, and nothing is given from outside",
+        help=f"give it with `-D {name}=…`, or write a default: `param {name}: {type_} = …`",
+    )  # fmt: skip
 
 
 def missing_argument(definition: str, name: str, type_: str, span: Span) -> Diagnostic:
@@ -112,7 +119,7 @@ def wrong_type(name: str, expected: str, got: str, span: Span, help_: str | None
     return error(TYPE, f"`{name}` takes a {expected}, and this is a {got}", span, got, help=help_)
 
 
-def not_a_number(what: str, got: str, span: Span) -> Diagnostic:
+def not_a_number(what: str, got: str, span: Span, help_: str | None = None) -> Diagnostic:
     return error(TYPE, f"{what} takes numbers, and this is a {got}", span, got)
 
 
@@ -137,7 +144,7 @@ def reserved(name: str, span: Span) -> Diagnostic:
 
 
 def not_a_hyperparameter(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
-    close = suggestion(name, known)
+    close = suggestion(name, known, 0.8)
     own = f'write `let {name} = …` for a value of your own, or `"{name}" = …` for a key of your optimizer'
     return error(
         NOT_A_HYPERPARAMETER, f"no optimizer is known to have a hyper-parameter `{name}`", span,

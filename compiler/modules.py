@@ -311,7 +311,7 @@ class Builder(LetTable):
                     parsed.said or (say.wrong_type(tree.name, str(type_ or "number"), "text", tree.name_span),)
                 )
         if value is None:
-            self.say(say.missing_argument(self.module.source.name, tree.name, str(type_ or "number"), tree.name_span))
+            self.say(say.param_without_value(tree.name, str(type_ or "number"), tree.name_span))
             node: rd.Expr = rd.Literal(tree.name_span, Fraction(0))
         elif type_ is None:
             node = self.names_.expression(value, scope)

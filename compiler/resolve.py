@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from schedc.compiler import library
+from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_names as say
 from schedc.compiler import resolved as rd
 from schedc.compiler.diagnostics import Diagnostic
-from schedc.compiler.expressions import OPS
+from schedc.compiler.expressions import OPS, spend
 from schedc.compiler.source import Span
 from schedc.grammar import syntax
+
+MAX_NESTED = 32
+"""Definitions that use each other one inside the other, or lets that read each other in a row, are refused beyond."""
 
 #: Hyper-parameters that optimizers of PyTorch and its neighbours have in their param groups.
 HYPERPARAMETERS = frozenset(
@@ -60,6 +64,7 @@ def type_of(node: rd.Expr) -> str:
         case rd.FormalRef(type=t):
             return "list" if t.is_list else {"count": "number", "level": "number"}.get(t.kind, t.kind)
         case rd.LetRef(let=let):
+            spend()
             return type_of(let.value)
         case rd.TextValue():
             return "text"
@@ -105,6 +110,7 @@ def varies_with(node: rd.Expr) -> str | None:
         case rd.FormalRef(name=name, type=rd.Type(kind="schedule")):
             return f"`{name}`"
         case rd.LetRef(let=let):
+            spend()
             return varies_with(let.value)
         case rd.Chain() | rd.Timed() | rd.Pipe() | rd.StageCall() | rd.ImportedRef() | rd.InputAt():
             return "the schedule in it"
@@ -124,6 +130,9 @@ def reads(node: rd.Expr, name: str, seen: set[int] | None = None) -> Span | None
         case rd.Variable(span=span, name=found):
             return span if found == name else None
         case rd.LetRef(let=let):
+            if id(let) in seen:
+                return None
+            seen.add(id(let))
             return reads(let.value, name, seen)
         case rd.Chain(stages=parts) | rd.Apply(args=parts) | rd.CurveCall(args=parts) | rd.ListValue(items=parts):
             return next((s for x in parts if (s := reads(x, name, seen))), None)
@@ -249,7 +258,7 @@ class Names:
             return rd.Apply(span, name, args)
         for a in args:
             kind = type_of(a)
-            comparing = name in ("eq", "ne") and kind in ("word", "text", "flag", "none")
+            comparing = name in ("eq", "ne") and kind in ("word", "text", "flag")
             if (
                 kind in ("text", "flag", "word", "list", "curve", "none")
                 and not comparing
@@ -425,6 +434,8 @@ class Names:
         if definition in self.pending:
             way = [d.name for d in self.pending[self.pending.index(definition) :]] + [definition.name]
             return self.bad(say.recursion(definition.name, span, way))
+        if len(self.pending) >= MAX_NESTED and not definition.ready:
+            return self.bad(layout.too_nested("definitions", MAX_NESTED, span))
         definition.prepare()
         return rd.StageCall(span, definition, self.arguments(definition, args, span, scope))
 
@@ -501,7 +512,7 @@ class Names:
     def fits(self, node: rd.Expr, type_: rd.Type, name: str) -> rd.Expr:
         """The node, if its kind is one the type takes."""
         got = type_of(node)
-        if got == "none" or got == type_.kind:
+        if got == "none" or (got == type_.kind and (got == "schedule" or varies_with(node) is None)):
             return node
         accepted = {
             "number": ("number",), "count": ("number",), "level": ("number", "share"), "duration": ("number", "share", "duration"),

@@ -87,15 +87,10 @@ class Scheduled(Size):
         part = self.placed.at(Fraction(n))
         value = exact(fix(part.expr, Fraction(n), self.ground))
         if value is None or value.denominator != 1:
-            shown = "no rational number" if value is None else say.show(value)
-            raise Stop(
-                say.bad_setting(
-                    f"{self.name}` at update {n}, `{self.name}",
-                    "a whole number: write `| round 64` behind it",
-                    shown,
-                    self.node.span,
-                )
-            )
+            other = next((e for e in ex.walk(part.expr) if isinstance(e, ex.Bound)), None)
+            if other is not None:
+                raise Stop(say.look_ahead(f"`{other.name}`", self.node.span))
+            raise Stop(say.not_whole(self.name, n, value, self.node.span))
         return self.placed, int(value), part.expr
 
     def now(self, n: int) -> int:

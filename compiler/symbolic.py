@@ -157,7 +157,9 @@ def leaf_name(leaf: ex.Reading | ex.Var | ex.Bound) -> str:
             return clock if table == 0 else f"{clock}_{table}"
         case ex.Var(name):
             kind, _, index = name.partition(":")
-            return {"factor": "F", "capture": "i"}.get(kind, kind) + (f"_{index}" if index else "")
+            if kind == "capture":
+                return index
+            return {"factor": "F"}.get(kind, kind) + (f"_{index}" if index else "")
         case ex.Bound(name, at):
             return name if at is None else f"{name}({at})"
 

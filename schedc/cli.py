@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": ("schedc.cli_show", "Print the values at some updates."),
     "plot": ("schedc.cli_plot", "Draw every bound name, in the terminal or into a file."),
     "compile": ("schedc.cli_write", "Write a program in another form: torch code, JSON, CSV …"),
+    "diff": ("schedc.cli_diff", "Compare two programs: equal, or from which update on they part."),
     "fmt": ("schedc.cli_write", "Lay programs out in the one canonical way."),
     "dump": ("schedc.cli_write", "Print what a stage of the compiler makes of a program."),
     "explain": ("schedc.cli_pages", "Print the page behind a message."),

@@ -71,11 +71,12 @@ class Request:
     def compile(self, source: Source) -> tuple[Plan | None, tuple[Diagnostic, ...]]:
         """The plan of a source, unless it is faulty, and every message."""
         from schedc.plan import Plan, read, unknown_parameter
+        from schedc.stored import CHECKPOINTS, plan_of_json
 
         path = self.paths.get(source.name)
-        if path is not None and path.suffix == ".json":
+        if path is not None and (path.suffix == ".json" or path.suffix in CHECKPOINTS):
             try:
-                return read(source.text, base=None if self.base is None else _float(self.base)), ()
+                return read(plan_of_json(source.text), base=None if self.base is None else _float(self.base)), ()
             except json.JSONDecodeError as error:
                 raise click.UsageError(f"{source.name}:{error.lineno}:{error.colno}: this is no JSON") from None
             except ValueError as error:
@@ -91,12 +92,17 @@ class Request:
         base = None if self.base is None else _float(self.base)
         return Plan.of(staged.value, base, said), said
 
-    def plans(self) -> list[Plan]:
-        """The plans of all the sources. Messages go to stderr; if one is an error, the command ends with status 1."""
+    def plans(self, warn: bool = True) -> list[Plan]:
+        """The plans of all the sources. Messages go to stderr; if one is an error, the command ends with status 1.
+
+        Warnings are left out if `warn` is false.
+        """
         from schedc.cli_messages import report
 
         compiled = [self.compile(source) for source in self.sources]
         said = [d for _, of_one in compiled for d in of_one if d.level is not Level.NOTE]
+        if not warn:
+            said = errors(said)
         if said:
             report(said, err=True)
         if any(plan is None for plan, _ in compiled):
@@ -209,7 +215,11 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _text(path: Path) -> str:
+    from schedc.stored import CHECKPOINTS, plan_of_checkpoint
+
     try:
+        if path.suffix in CHECKPOINTS and path.is_file():
+            return plan_of_checkpoint(path)
         if path.stat().st_size > MAX_BYTES:
             raise click.UsageError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
         return _decoded(str(path), path.read_bytes())
@@ -221,6 +231,8 @@ def _text(path: Path) -> str:
         raise click.UsageError(f"there is no file {path}{near or hint}") from None
     except OSError as error:
         raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{path}: {error}") from None
 
 
 def _decoded(name: str, data: bytes) -> str:

@@ -34,7 +34,10 @@ FUNCTIONS = {
     "max": ("max(x, y, …)", "The largest of its arguments."),
     "mod": ("mod(x, y)", "What is left of x after whole multiples of y, with the sign of y."),
     "clamp": ("clamp(x, low, high)", "The nearest number to x between low and high."),
-    "if": ("if(c, a, b)", "The first value where the condition holds, else the second; only the chosen one must be defined."),
+    "if": (
+        "if(c, a, b)",
+        "The first value where the condition holds, else the second; only the chosen one must be defined.",
+    ),
     "choose": ("choose(word, a = …, b = …)", "The value that stands behind the word given."),
     "passed": ("passed(list, t)", "How many times of the list are at t or before it."),
     "pick": ("pick(list, i)", "The entry number i of the list, counted from 0; the first or last one beyond its ends."),

@@ -140,7 +140,7 @@ def _point(n: int) -> dict[ex.Expr, tuple[Any, Any]]:
     return env
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(formulas)
 def test_random_formulas_agree_with_the_reference_within_certain_bounds(formula: ex.Expr) -> None:
     found = evaluate.expression_value(CLOCKS, formula, np.array(UPDATES), VALUES)
@@ -152,6 +152,8 @@ def test_random_formulas_agree_with_the_reference_within_certain_bounds(formula:
         except reference.Undefined:
             assert bounds.maybe_undefined
             assert exact.maybe_undefined
+            continue
+        except OverflowError:
             continue
         if bounds.maybe_undefined or (not isinstance(wanted, Fraction) and not reference.mp.isfinite(wanted)):
             continue
@@ -167,7 +169,7 @@ def test_random_formulas_agree_with_the_reference_within_certain_bounds(formula:
         assert abs(evaluate.expression_value(CLOCKS, formula, n, VALUES) - float(true)) <= tolerance
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(formulas)
 def test_tensors_get_what_arrays_get(formula: ex.Expr) -> None:
     torch = pytest.importorskip("torch")
@@ -275,6 +277,16 @@ def test_order_and_shape_of_the_updates_do_not_matter() -> None:
     assert (found == in_order[n]).all()
     assert evaluate.curve_values(CLOCKS, CURVE, np.array([], dtype=int)).shape == (0,)
     assert evaluate.curve_values(CLOCKS, CURVE, np.int64(5)) == 0.5
+
+
+def test_a_long_table_is_its_parts() -> None:
+    n = np.arange(evaluate.CHUNK - 50, 2 * evaluate.CHUNK + 50)[::-1]
+    slow = ex.op("sqrt", ex.div(ex.STEPS, ex.num(3)))
+    curve = Curve(segments=(_segment(0, evaluate.CHUNK + 7, slow), _segment(evaluate.CHUNK + 7, None, ex.STEPS)))
+    found = evaluate.curve_values(CLOCKS, curve, n)
+    assert [found[i] for i in range(0, len(n), 499)] == [
+        evaluate.curve_values(CLOCKS, curve, int(k)) for k in n[::499]
+    ]
 
 
 def test_a_fractional_end_leaves_the_update_before_it_to_the_stage() -> None:

@@ -68,7 +68,7 @@ rough = st.recursive(
     max_leaves=8,
 )
 boxes = st.tuples(st.integers(0, 100), st.integers(0, 100), st.integers(1, 5)).map(
-    lambda x: (Fraction(min(x[:2]), x[2]), Fraction(max(x[:2]), x[2]))
+    lambda x: (Fraction(min(x[0], x[1]), x[2]), Fraction(max(x[0], x[1]), x[2]))
 )
 parts = st.lists(st.integers(0, 24), min_size=3, max_size=6)
 

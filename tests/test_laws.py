@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from fractions import Fraction as Q
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from schedc.backends import reference
 from schedc.compiler.lower import lower
 from schedc.compiler.modules import resolve
+from schedc.compiler.plan import Plan
 from schedc.compiler.planning import to_plan
 from schedc.compiler.source import Source
 from schedc.grammar.parse import parse
@@ -25,16 +27,17 @@ sys.modules[_spec.name] = brute
 _spec.loader.exec_module(brute)
 
 UPDATES = 40
-EASY = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow,
-HealthCheck.filter_too_much])
+EASY = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 
 
-def numbers(low, high):
+def numbers(low: int, high: int) -> st.SearchStrategy[Q]:
     return st.builds(Q, st.integers(low, high), st.sampled_from([1, 2, 3, 5]))
 
 
 @st.composite
-def stages(draw, units):
+def stages(draw: st.DrawFn, units: list[str]) -> Any:
     unit = draw(st.sampled_from(units))
     scale = {"steps": 1, "samples": 4, "tokens": 12}[unit]
     kind = draw(st.sampled_from(["linear", "square", "hold", "inverse", "constant"]))
@@ -43,8 +46,8 @@ def stages(draw, units):
     return brute.Stage(kind, Q(whole), unit, draw(numbers(0, 9)), begin)
 
 
-def programs(units=("steps", "samples", "tokens")):
-    def grow(children):
+def programs(units: tuple[str, ...] = ("steps", "samples", "tokens")) -> st.SearchStrategy[Any]:
+    def grow(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         return st.one_of(
             st.builds(lambda a: brute.Chain(tuple(a)), st.lists(children, min_size=2, max_size=3)),
             st.builds(brute.Affine, numbers(1, 5), numbers(0, 3), children),
@@ -56,7 +59,7 @@ def programs(units=("steps", "samples", "tokens")):
 
 
 @st.composite
-def clocks(draw, ramp=True):
+def clocks(draw: st.DrawFn, ramp: bool = True) -> tuple[str, Any]:
     """Batch and sequence length as phases by samples or tokens consumed; the program text that declares them, and the function."""
     seq = draw(st.integers(1, 5))
     first = draw(st.integers(1, 6))
@@ -64,44 +67,44 @@ def clocks(draw, ramp=True):
         return f"train {{ seq_len = {seq} }}\nbatch {{ global = {first} }}\n", lambda n, s, k: (first, seq)
     unit = draw(st.sampled_from(["steps", "samples", "tokens"]))
     at, second = draw(st.integers(1, 40)), draw(st.integers(1, 9))
-    pick = {"steps": lambda n, s, k: n, "samples": lambda n, s, k: s, "tokens": lambda n, s, k: k}[unit]
+    which = ["steps", "samples", "tokens"].index(unit)
     if draw(st.booleans()):
         text = f"train {{ seq_len = {seq} }}\nbatch {{ global = {first} until {at} {unit} -> {second} }}\n"
-        return text, lambda n, s, k: (first if pick(n, s, k) < at else second, seq)
+        return text, lambda n, s, k: (first if (n, s, k)[which] < at else second, seq)
     text = f"train {{ seq_len = {seq} }}\nbatch {{ global = linear from={first} to={first + 8} for {at} {unit} | round 1 }}\n"
 
-    def linear(n, s, k):
-        x = min(Q(pick(n, s, k)), Q(at))
+    def linear(n: int, s: Q, k: Q) -> tuple[int, int]:
+        x = min(Q((n, s, k)[which]), Q(at))
         return int(first + 8 * x / at + Q(1, 2)), seq
 
     return text, linear
 
 
-def compiled(text):
+def compiled(text: str) -> Plan:
     """The Plan, unchecked: random programs are full of jumps, which the checks would refuse."""
     staged = parse(Source("<law>", text)).then(resolve).then(lower)
     assert staged.value is not None, text + "\n" + "\n".join(map(str, staged.said))
     return to_plan(staged.value, "0")
 
 
-def values(text, updates=UPDATES):
+def values(text: str, updates: int = UPDATES) -> list[Any]:
     plan = compiled(text)
     group = reference.Group(base={"lr": Q(1)})
     return [reference.binding_value(plan, "lr", Q(n), group) for n in range(updates)]
 
 
-def exact(found, expected, text):
+def exact(found: list[Any], expected: list[Any], text: str) -> None:
     for n, (a, b) in enumerate(zip(found, expected, strict=True)):
         assert a == b, f"update {n}: {a} and {b}\n{text}"
 
 
-def program_text(head, body):
+def program_text(head: str, body: str) -> str:
     return f"{head}lr *= {body}\n"
 
 
 @EASY
 @given(clocks(), programs())
-def test_random_access_equals_stepping_with_the_past_alone(clock, program):
+def test_random_access_equals_stepping_with_the_past_alone(clock: Any, program: Any) -> None:
     head, sizes = clock
     text = program_text(head, program.text())
     exact(values(text), brute.run(program, brute.Clock(sizes), UPDATES), text)
@@ -109,7 +112,9 @@ def test_random_access_equals_stepping_with_the_past_alone(clock, program):
 
 @EASY
 @given(st.integers(1, 5), st.integers(7, 40), st.booleans(), programs(("steps", "samples")))
-def test_clocks_follow_a_dataset_with_short_last_batches(batch, dataset, drop_last, program):
+def test_clocks_follow_a_dataset_with_short_last_batches(
+    batch: Any, dataset: Any, drop_last: Any, program: Any
+) -> None:
     head = f"train {{ dataset = {dataset}; drop_last = {'true' if drop_last else 'false'} }}\nbatch {{ global = {batch} }}\n"
     text = program_text(head, program.text())
     exact(values(text), brute.run(program, brute.Clock(lambda n, s, k: (batch, 1), dataset, drop_last), UPDATES), text)
@@ -117,7 +122,7 @@ def test_clocks_follow_a_dataset_with_short_last_batches(batch, dataset, drop_la
 
 @EASY
 @given(clocks(), programs(), programs(), programs())
-def test_then_associates(clock, a, b, c):
+def test_then_associates(clock: Any, a: Any, b: Any, c: Any) -> None:
     head, _ = clock
     left = program_text(head, f"({a.text()} -> {b.text()}) -> {c.text()}")
     right = program_text(head, f"{a.text()} -> ({b.text()} -> {c.text()})")
@@ -126,7 +131,7 @@ def test_then_associates(clock, a, b, c):
 
 @EASY
 @given(clocks(), programs(), programs(), numbers(1, 7))
-def test_scaling_distributes_over_then(clock, a, b, k):
+def test_scaling_distributes_over_then(clock: Any, a: Any, b: Any, k: Any) -> None:
     head, _ = clock
     left = f"{head}lr = ({k}) * (hold 2 -> {a.text()} -> {b.text()})\n"
     right = f"{head}lr = ({k}) * hold(2) -> ({k}) * {a.text()} -> ({k}) * {b.text()}\n"
@@ -138,7 +143,7 @@ def test_scaling_distributes_over_then(clock, a, b, k):
     clocks(), st.lists(stages(["samples"]), min_size=1, max_size=2), st.integers(1, 4), numbers(1, 3),
     st.sampled_from([Q(1), Q(2), Q(3, 2), Q(1, 2)])
 )  # fmt: skip
-def test_repeat_equals_the_loop(clock, parts, times, decay, growth):
+def test_repeat_equals_the_loop(clock: Any, parts: Any, times: Any, decay: Any, growth: Any) -> None:
     head, sizes = clock
     body = parts[0] if len(parts) == 1 else brute.Chain(tuple(parts))
     program = brute.Repeat(body, times, decay, growth, "samples")
@@ -148,7 +153,7 @@ def test_repeat_equals_the_loop(clock, parts, times, decay, growth):
 
 @EASY
 @given(stages(["steps"]), st.integers(2, 5))
-def test_repeat_equals_unrolled(stage, times):
+def test_repeat_equals_unrolled(stage: Any, times: Any) -> None:
     """A cycle that begins at a level of its own is the same written out; `start` would go on from the cycle before."""
     body = brute.Stage("linear", stage.amount, stage.unit, stage.to, Q(3)).text()
     left = program_text("", f"({body} | repeat times={times})")
@@ -158,7 +163,7 @@ def test_repeat_equals_unrolled(stage, times):
 
 @EASY
 @given(clocks(), programs(("samples",)), st.integers(1, 30))
-def test_staircase_equals_the_loop(clock, program, every):
+def test_staircase_equals_the_loop(clock: Any, program: Any, every: Any) -> None:
     head, sizes = clock
     program = brute.Stairs(program, Q(every), "samples")
     text = program_text(head, program.text())
@@ -167,10 +172,10 @@ def test_staircase_equals_the_loop(clock, program, every):
 
 @EASY
 @given(st.integers(1, 6), st.integers(1, 5), programs(("steps",)))
-def test_units_agree_under_a_constant_batch(batch, seq_len, program):
+def test_units_agree_under_a_constant_batch(batch: Any, seq_len: Any, program: Any) -> None:
     head = f"train {{ seq_len = {seq_len} }}\nbatch {{ global = {batch} }}\n"
 
-    def in_units(p, unit, rate):
+    def in_units(p: Any, unit: str, rate: int) -> Any:
         match p:
             case brute.Stage(kind, amount, _, to, begin) if kind != "inverse":
                 return brute.Stage(kind, amount * rate, unit, to, begin)
@@ -191,14 +196,16 @@ def test_units_agree_under_a_constant_batch(batch, seq_len, program):
     exact(values(program_text(head, in_units(program, "tokens", batch * seq_len).text())), steps, program.text())
 
 
-def test_a_batch_ramp_in_samples_with_the_lr_in_tokens_and_a_warmup_in_steps_lands_every_boundary_on_its_update():
+def test_a_batch_ramp_in_samples_with_the_lr_in_tokens_and_a_warmup_in_steps_lands_every_boundary_on_its_update() -> (
+    None
+):
     head = (
         "train { length = 4000 tokens; seq_len = 4 }\n"
         "batch { global = linear from=2 to=10 for 300 samples | staircase 30 samples | round 2 }\n"
     )
     plan = compiled(head + "lr = warmup 7 to=1 -> hold until 1000 tokens -> linear to=0 until 3000 tokens -> hold\n")
 
-    def sizes(n, s, k):
+    def sizes(n: int, s: Q, k: Q) -> tuple[int, int]:
         stairs = s // 30 * 30
         return int((2 + 8 * min(stairs, 300) / Q(300)) / 2 + Q(1, 2)) * 2, 4
 
@@ -207,6 +214,10 @@ def test_a_batch_ramp_in_samples_with_the_lr_in_tokens_and_a_warmup_in_steps_lan
         clock.advance()
     tokens = clock.read["tokens"]
     segments = plan.bindings[0].curve.segments
-    assert [s.first for s in segments] == [0, 7, *(next(n for n, k in enumerate(tokens) if k >= x) for x in (1000, 3000))]
+    assert [s.first for s in segments] == [
+        0,
+        7,
+        *(next(n for n, k in enumerate(tokens) if k >= x) for x in (1000, 3000)),
+    ]
     assert plan.run is not None
     assert plan.run.updates == next(n for n, k in enumerate(tokens) if k >= 4000)

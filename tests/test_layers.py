@@ -23,6 +23,10 @@ BACKEND_ON_BACKEND = {
     ("torch_scheduler", "torch_source"),
     ("torch_device", "torch_source"),
     ("torch_device", "torch_scheduler"),
+    ("torch_source", "torch_template"),
+    ("torch_init", "philox"),
+    ("torch_init", "selectors"),
+    ("torch_batch", "philox"),
 }
 # The one module that computes with SymPy, and those that may name its types.
 COMPUTES_WITH_SYMPY = {"schedc.compiler.symbolic"}

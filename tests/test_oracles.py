@@ -7,10 +7,12 @@ the trace, and 0 where that is 0. A plateau is driven with the recorded metrics,
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +168,39 @@ def test_every_entry_is_explained_and_tried(name: str) -> None:
     reasons = {k: v for library in oracle.libraries() for k, v in library.unrecorded.items()}
     missing = {f"{name}.{e.name}" for e in entries if not e.name.startswith("_")} - used() - set(reasons)
     assert not missing, "no record tries it"
+
+
+TAKEN_CARE_OF = {"optimizer", "last_epoch", "cycle_momentum", "base_momentum", "max_momentum"}
+"""Parameters of PyTorch's classes that an entry does not have: the momentum is an entry of its own."""
+
+
+def plain(text: str) -> object:
+    """A default as written in the library, as Python has it."""
+    if text in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[text]
+    return float(Fraction(text)) if text[0].isdigit() else text
+
+
+def test_parameters_are_those_of_torch() -> None:
+    """Names, order and defaults, as the installed PyTorch has them."""
+    from torch.optim import lr_scheduler, swa_utils
+
+    source = stdlib.stdlib_source("torch")
+    assert source is not None
+    tree = parse(source).value
+    assert tree is not None
+    entries = [i for i in tree.items if isinstance(i, syntax.Def) and not i.name.startswith("_")]
+    for entry in entries:
+        if entry.name.endswith("_momentum"):
+            continue
+        found = getattr(lr_scheduler, entry.name, None) or getattr(swa_utils, entry.name)
+        theirs = [p for p in inspect.signature(found).parameters.values() if p.name not in TAKEN_CARE_OF]
+        ours = [f for f in entry.formals if f.name != "metric"]
+        assert [f.name for f in ours] == [p.name for p in theirs], entry.name
+        for f, p in zip(ours, theirs, strict=True):
+            default = inspect.Parameter.empty if f.default is None else plain(f.default.span.text)
+            # CyclicLR says None where it takes the value of another parameter.
+            assert default == p.default or (f.name, default) == ("step_size_down", "step_size_up"), (entry.name, f.name)
 
 
 # -- the table

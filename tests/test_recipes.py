@@ -159,10 +159,22 @@ def default(item: syntax.Param) -> str:
     return item.span.text.split("=")[-1].strip()
 
 
-@pytest.mark.parametrize(("name", "parameter", "twice"), list(parameters()))
-def test_a_parameter_matters_from_outside_by_use_and_by_include(name: str, parameter: str, twice: str) -> None:
+PARAMETERS = tuple(parameters())
+FIRST = tuple({name: (name, parameter, twice) for name, parameter, twice in reversed(PARAMETERS)}.values())
+
+
+def test_every_recipe_has_a_parameter() -> None:
+    assert {name for name, _, _ in FIRST} == set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "parameter", "twice"), PARAMETERS)
+def test_a_parameter_matters(name: str, parameter: str, twice: str) -> None:
+    assert plan(name, **{parameter: twice}).hash != plan(name).hash
+
+
+@pytest.mark.parametrize(("name", "parameter", "twice"), FIRST)
+def test_a_parameter_can_be_given_by_use_and_by_include(name: str, parameter: str, twice: str) -> None:
     changed = plan(name, **{parameter: twice})
-    assert changed.hash != plan(name).hash
     assert plan_of(f"include recipes.{name}({parameter}={twice})").hash == changed.hash
     if any(b.name == "lr" for b in changed.bindings):
         sign = "*=" if binding(changed).relative else "="

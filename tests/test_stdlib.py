@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction as Q
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,7 @@ class TestNames:
 
 
 SHOWN = [e for e in entries() if e.kind in ("curve", "stage", "modifier")]
-EXAMPLES = [
-    pytest.param(entry, i, id=f"{entry.name}-{i}")
-    for entry in entries()
-    for i in range(len(entry.examples))
-]
+EXAMPLES = [pytest.param(entry, i, id=f"{entry.name}-{i}") for entry in entries() for i in range(len(entry.examples))]
 
 
 @pytest.mark.parametrize("entry", SHOWN, ids=lambda e: f"{e.kind}-{e.name}")
@@ -192,7 +189,7 @@ class TestCurves:
         assert same(shape[0], Q(0))
         assert same(shape[-1], Q(1))
         assert same(value(plan, "lr", LENGTH + 1000), Q(1))
-        assert all(a < b for a, b in zip(shape, shape[1:], strict=False))
+        assert all(float(a) < float(b) for a, b in pairwise(shape))
 
     @pytest.mark.parametrize("entry", CURVES, ids=lambda e: e.name)
     def test_as_stage_and_as_argument_are_one_shape(self, entry: Entry) -> None:
@@ -417,7 +414,9 @@ def test_library_page(request: pytest.FixtureRequest) -> None:
     written = library_docs.markdown()
     if request.config.getoption("--bless"):
         page.write_text(written, encoding="utf-8")
-    assert page.read_text(encoding="utf-8") == written, "docs/stdlib.md is stale: run `make bless ARGS='-k library_page'`"
+    assert page.read_text(encoding="utf-8") == written, (
+        "docs/stdlib.md is stale: run `make bless ARGS='-k library_page'`"
+    )
 
 
 def test_files_are_found_by_name() -> None:
@@ -450,7 +449,9 @@ class TestContributing:
 
     def test_done_as_the_page_says(self, tmp_path: Path) -> None:
         for folder in ("grammar", "compiler", "backends", "stdlib", "schedc", "docs"):
-            shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
         (tmp_path / "tests").mkdir()
         for file in ("pyproject.toml", "tests/test_stdlib.py", "tests/conftest.py", "CONTRIBUTING.md"):
             shutil.copy(ROOT / file, tmp_path / file)
