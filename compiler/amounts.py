@@ -19,6 +19,10 @@ from schedc.compiler.resolve import type_of
 from schedc.compiler.source import Span
 
 
+LARGEST = Fraction(2) ** 1023
+"""Numbers from here on are refused: they do not fit in double precision."""
+
+
 class Stop(Exception):
     """A program that can't be laid out; carries what to say."""
 
@@ -143,6 +147,7 @@ _COMPARE = {"lt": "below", "le": "at most", "gt": "above", "ge": "at least", "eq
 
 def number(node: rd.Expr, env: Env, frame: Frame) -> Expr:
     """The value of a formula as an expression of clocks and run-time values."""
+    ex.spend()
     match node:
         case rd.Literal(value=value, unit=None):
             return ex.Num(value)
@@ -175,7 +180,8 @@ def number(node: rd.Expr, env: Env, frame: Frame) -> Expr:
         case rd.CurveCall(curve=curve, args=args):
             return _curve(curve, tuple(number(a, env, frame) for a in args), env, frame)
         case rd.InputAt() | rd.Chain() | rd.Timed() | rd.Pipe() | rd.StageCall() | rd.ImportedRef():
-            return frame.values[id(node), id(env)]
+            if (id(node), id(env)) in frame.values:
+                return frame.values[id(node), id(env)]
     raise stop(env, messages_names.not_a_number("a formula", type_of(node), node.span))
 
 
@@ -230,7 +236,9 @@ def _variable(node: rd.Variable, env: Env, frame: Frame) -> Expr:
                 raise stop(env, say.own_clock("batch", node.span))
             return ex.Var("batch") if constant is None else ex.num(constant)
         case "input":
-            return frame.values[id(node), id(env)]
+            if (id(node), id(env)) in frame.values:
+                return frame.values[id(node), id(env)]
+            raise stop(env, messages_names.not_here("input", "where one number is expected", node.span))
     raise AssertionError(node.name)
 
 
@@ -345,9 +353,9 @@ def curve_of(node: rd.Expr, env: Env) -> tuple[rd.Definition, Env]:
             return curve, env
         case rd.FormalRef(name=name):
             found = formal_argument(name, env)
-            assert isinstance(found, tuple)
-            return curve_of(*found)
-    raise AssertionError(node)
+            if isinstance(found, tuple):
+                return curve_of(*found)
+    raise stop(env, messages_names.wrong_type("this", "curve", type_of(node), node.span))
 
 
 def word(node: rd.Expr, env: Env) -> str:
@@ -412,6 +420,7 @@ def items(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
 
 def duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
     """A duration as an amount of one clock. Durations of two clocks are joined where their ratio is constant."""
+    ex.spend()
     match node:
         case rd.Literal(value=value, unit=None):
             return Quantity("steps", value, True)
@@ -466,6 +475,8 @@ def duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
             return Quantity(quantity.clock, quantity.amount / factor)
         case rd.Apply(name="pick", args=(a, b)):
             listed = [duration(i, where, frame) for i, where in items(a, env)]
+            if not listed:
+                raise stop(env, messages_names.missing_argument("pick", "list", "an item at least", a.span))
             return listed[max(0, min(int(_rational(b, env, frame)), len(listed) - 1))]
         case rd.Apply(
             name="neg" | "add" | "sub" | "min" | "max" | "floor" | "ceil" | "round" | "clamp" | "mod" | "abs" as name,
@@ -493,6 +504,8 @@ def _rational(node: rd.Expr, env: Env, frame: Frame) -> Fraction:
 def checked_duration(node: rd.Expr, env: Env, frame: Frame) -> Quantity:
     """A duration as a length: in whole steps if written as a bare number, and not negative."""
     quantity = duration(node, env, frame)
+    if not ex.is_small(quantity.amount) or quantity.amount >= LARGEST:
+        raise stop(env, say.number_too_large(node.span))
     if quantity.bare and quantity.amount.denominator != 1:
         raise stop(env, say.bare_fraction(quantity.amount, node.span))
     if quantity.amount < 0:
@@ -509,6 +522,8 @@ def position_terms(node: rd.Expr, env: Env, frame: Frame) -> list[Quantity]:
             less = [Quantity(q.clock, -q.amount, q.bare) for q in position_terms(b, env, frame)]
             return [*position_terms(a, env, frame), *less]
     quantity = duration(node, env, frame)
+    if not ex.is_small(quantity.amount) or quantity.amount >= LARGEST:
+        raise stop(env, say.number_too_large(node.span))
     if quantity.bare and quantity.amount.denominator != 1:
         raise stop(env, say.bare_fraction(quantity.amount, node.span))
     return [quantity]

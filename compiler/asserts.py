@@ -20,6 +20,7 @@ from schedc.compiler.check_values import unobserved
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.resolve import LetTable, Names, Scope
+from schedc.compiler.source import Span
 from schedc.compiler.timeline import Timeline
 from schedc.grammar import syntax
 
@@ -27,6 +28,8 @@ TOLERANCE = 1e-9
 """`==` holds to this, relative to the larger side, or to the binding's peak if one side is 0."""
 EVERY_UPDATE = 5_000_000
 """A run of more updates is not decided update by update."""
+FURTHEST = 1 << 62
+"""No claim can speak of a position from here on."""
 ASKED = ("max", "min", "first", "last", "end", "mean", "continuous", "decreasing", "increasing")
 
 
@@ -141,13 +144,11 @@ class _Lets(LetTable):
 class _Claims:
     """Claims of one file in one case."""
 
-    def __init__(self, line: Timeline, draft: plan.Plan, base: float | None, case: Case) -> None:
-        self.line, self.draft, self.base, self.case = line, draft, base, case
+    def __init__(self, line: Timeline, draft: plan.Plan, base: float | None, case: Case, span: Span) -> None:
+        self.line, self.draft, self.base, self.case, self.span = line, draft, base, case, span
         self.cache: dict[str, np.ndarray[Any, Any]] = {}
         if case.rules == (-1,):
-            raise Malformed(
-                say.bad_assert("no group has this selector", span)
-            )
+            raise Malformed(say.bad_assert("no group has this selector", span))
 
     # -- claims
 
@@ -349,6 +350,8 @@ class _Claims:
         if isinstance(tree, syntax.Name) and tree.text == "end":
             return Fraction(self.updates())
         quantity = duration(self.resolved(tree), Env(), Frame(self.line.ground))
+        if not 0 <= quantity.amount < FURTHEST:
+            raise Malformed(say.bad_assert("no run has such a position", tree.span))
         return self.line.ground.clocks.position(quantity.clock, quantity.amount)
 
     # -- values

@@ -14,6 +14,9 @@ from schedc.compiler.kinds import CLOSED, CONSTANT, OPEN, is_operand, kind, oper
 from schedc.compiler.placed import Context, Part, Placed, Seam, enter, reading_at, words_of
 from schedc.compiler.source import Span
 
+MAX_STAGES = 1_000
+"""Stages of one chain."""
+
 
 class Chained(Placed):
     """Stages one after another. A stage without a length of its own fills what the others leave."""
@@ -21,7 +24,10 @@ class Chained(Placed):
     def __init__(self, node: rd.Chain, env: Env, context: Context) -> None:
         self.node, self.env, self.context, self.ground = node, env, context, context.ground
         self.start, self.span = context.start, env.site(node.span)
+        if len(node.stages) > MAX_STAGES:
+            raise stop(env, say.too_many_stages(MAX_STAGES, node.stages[MAX_STAGES].span))
         self.placed: list[Placed] = []
+        self.reached = (self.start, 0)
         *firsts, last = node.stages
         fillers = [i for i, s in enumerate(firsts) if kind(s, env, self.ground) != CLOSED]
         last_kind = kind(last, env, self.ground)
@@ -66,9 +72,11 @@ class Chained(Placed):
         return placed
 
     def _current(self, position: Fraction) -> int:
-        index = 0
+        # From where the last look ended, if it was not further on: looks go forward, and a chain can be long.
+        index = self.reached[1] if self.reached[0] <= position else 0
         while index < len(self.node.stages) - 1 and self._child(index).ended(position):
             index += 1
+        self.reached = (position, index)
         return index
 
     def ended(self, position: Fraction) -> bool:
@@ -110,6 +118,7 @@ def mark_before(stages: tuple[rd.Expr, ...], env: Env, ground: Ground, end: Mark
 
 def length_of(node: rd.Expr, env: Env, ground: Ground) -> list[Quantity] | None:
     """How long a schedule lasts wherever it stands, as amounts one after another; None if that depends on the place."""
+    ex.spend()
     frame = Frame(ground)
     match node:
         case rd.Timed(word="for", amount=amount):

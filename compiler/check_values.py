@@ -209,11 +209,11 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     if explicit:
         a, b = _approximate(seam.before), _approximate(after)
         share = (
-            "not"
+            "not the entering value"
             if a in (None, 0) or b is None
-            else f"{b / a:.6g} times"
+            else f"{b / a:.6g} times the entering value"
             if abs(b / a - 1) >= 0.1
-            else f"{(b / a - 1) * 100:+.3g} %"
+            else f"{abs(b / a - 1) * 100:.3g} % {'above' if b > a else 'below'} the entering value"
         )
         near = bool(a and b is not None and 0 < abs(b / a - 1) < 0.1)
         yield say.from_jump(update, before_text, after_text, share, near, span)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from schedc.compiler import plan
 
-MAX_PIECES = 100_000
+MAX_PIECES = 20_000
 """More changes of the batch size than this within a run are refused."""
 
 

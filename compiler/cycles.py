@@ -18,8 +18,10 @@ from schedc.compiler.kinds import own_reads
 from schedc.compiler.placed import Context, Part, Placed, enter, fix, reading_at
 from schedc.compiler.source import Source, Span
 
-MAX_CYCLES = 10_000
+MAX_CYCLES = 2_000
 """Cycles of a growing repeat that are unrolled."""
+MAX_STRETCH_BITS = 16_384
+"""How exactly a growing repeat knows its bounds: a `growth` of many digits is used up after fewer cycles."""
 UNROLLED = 64
 """Up to so many pieces, a finite repeat is written out; beyond, and when endless, it is one formula with a remainder."""
 FAR = Fraction(1 << 53)
@@ -263,10 +265,13 @@ class Repeated(Placed):
         limit = (
             self.ground.run.length * 2 if self.ground.run is not None and self.ground.run.clock == self.clock else FAR
         )
+        if self.times is not None and self.times > MAX_CYCLES:
+            raise stop(self.env, say.too_many_segments(MAX_CYCLES, self.span))
         while (self.times is None and out[-1] < max(limit, FAR if self.growth >= Fraction(11, 10) else limit)) or (
             self.times is not None and len(out) <= self.times
         ):
-            if len(out) > MAX_CYCLES:
+            ex.spend()
+            if len(out) > MAX_CYCLES or stretch.denominator.bit_length() > MAX_STRETCH_BITS:
                 raise stop(self.env, say.too_many_segments(MAX_CYCLES, self.span))
             out.append(out[-1] + self.length * stretch)
             stretch *= self.growth

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, Ground, formal_argument, is_none, word
+from schedc.compiler.expressions import spend
 from schedc.compiler.resolve import type_of, varies_with
 
 CLOSED, OPEN, ENDLESS, CONSTANT = "closed", "open", "endless", "constant"
@@ -43,6 +44,7 @@ def branches_of(node: rd.Apply, env: Env) -> tuple[rd.Expr, ...]:
 
 def operands_of(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
     """The schedules inside a formula, those that a decided choice leaves out excepted."""
+    spend()
     if is_operand(node, env):
         return [(node, env)]
     match node:
@@ -61,6 +63,7 @@ def operands_of(node: rd.Expr, env: Env) -> list[tuple[rd.Expr, Env]]:
 
 def own_reads(node: rd.Expr, env: Env) -> set[str]:
     """Which of t, T, p, n, batch a formula reads itself, outside its operands; "bound" for another binding."""
+    spend()
     match node:
         case rd.Variable(name=name) if name in ("t", "T", "p", "n"):
             return {name}
@@ -88,6 +91,7 @@ def own_reads(node: rd.Expr, env: Env) -> set[str]:
 
 def varying(node: rd.Expr, env: Env) -> bool:
     """Whether the value changes over time, as far as the form tells."""
+    spend()
     if is_operand(node, env):
         return True
     match node:
@@ -110,6 +114,7 @@ def varying(node: rd.Expr, env: Env) -> bool:
 
 def kind(node: rd.Expr, env: Env, ground: Ground) -> str:
     """The kind of the schedule."""
+    spend()
     match node:
         case rd.Timed():
             return CLOSED

@@ -12,7 +12,7 @@ from schedc.compiler import messages_init as say_init
 from schedc.compiler import messages_layout as say
 from schedc.compiler import messages_names, plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
+from schedc.compiler.amounts import LARGEST, Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
 from schedc.compiler.clocks import ClockError, UnknownClock
 from schedc.compiler.constants import exact
 from schedc.compiler.cycles import Ticked
@@ -26,18 +26,33 @@ from schedc.compiler.staged import Staged
 from schedc.compiler.timeline import Laid, LaidGroup, Segment, Timeline
 from schedc.grammar import syntax
 
-MAX_SEGMENTS = 20_000
+MAX_SEGMENTS = 1_000
 """A schedule of more pieces is refused."""
+MAX_PARTS = 5_000
+"""Parts of one formula, written out."""
+MAX_DEEP = 120
+"""Operations of one formula that stand inside each other, written out."""
 
 
 def lower(program: rd.Program, base: Fraction | None = None) -> Staged[Timeline]:
     """Lay out every binding of the program. With `base` known, bounds that speak of it are checked too."""
+    with ex.allowance(ex.MAX_WORK):
+        return _lower(program, base)
+
+
+def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
     said: list[Diagnostic] = []
     main = program.main
+    setting = main.batch.get("global") or main.train.get("seq_len") or main.train.get("dataset")
+    at = main.source.span(0, 0) if setting is None else setting.value.span
     try:
         ground = ground_of(main, 0)
     except Stop as fault:
-        return Staged(None, (fault.said,))
+        return Staged(None, (_placed_at(fault.said, at),))
+    except ex.TooMuchWork:
+        return Staged(None, (say.too_much_work(ex.MAX_WORK, at),))
+    except RecursionError:
+        return Staged(None, (say.too_nested("definitions, lets or formulas", None, at),))
     ground.base = base
     line = Timeline(program, ground, [ground])
     grounds: dict[int, Ground] = {id(main): ground}
@@ -52,11 +67,15 @@ def lower(program: rd.Program, base: Fraction | None = None) -> Staged[Timeline]
             grounds[id(module)] = found
         return grounds[id(module)]
 
-    def tried(work: Callable[[], None]) -> None:
+    def tried(work: Callable[[], None], at: Span = at) -> None:
         try:
             work()
         except Stop as fault:
-            said.append(fault.said)
+            said.append(_placed_at(fault.said, at))
+        except ex.TooMuchWork:
+            said.append(say.too_much_work(ex.MAX_WORK, at))
+        except RecursionError:
+            said.append(say.too_nested("definitions, lets or formulas", None, at))
         except ClockError as fault:
             where = main.batch.get("global") or main.train.get("dataset")
             span = where.value.span if where else main.source.span(0, 0)
@@ -91,17 +110,17 @@ def lower(program: rd.Program, base: Fraction | None = None) -> Staged[Timeline]
         return Laid(bind.name, bind.relative, segments, after, bind.span, placed, study, bind.value)
 
     for bind in main.binds.values():
-        tried(lambda bind=bind: line.bindings.append(one(bind)))  # type: ignore[misc]
+        tried(lambda bind=bind: line.bindings.append(one(bind)), bind.span)  # type: ignore[misc]
     for group in main.groups:
         laid: list[Laid] = []
         for bind in group.binds:
-            tried(lambda bind=bind, laid=laid: laid.append(one(bind)))  # type: ignore[misc]
+            tried(lambda bind=bind, laid=laid: laid.append(one(bind)), bind.span)  # type: ignore[misc]
         line.groups.append(LaidGroup(group, tuple(laid)))
     for let in main.lets.values():
         if not let.is_param and type_of(let.value) in ("number", "schedule"):
-            tried(lambda let=let: _let(let, one, line))  # type: ignore[misc]
+            tried(lambda let=let: _let(let, one, line), let.span)  # type: ignore[misc]
     for rule in main.init:
-        tried(lambda rule=rule: _init(rule, ground, line))  # type: ignore[misc]
+        tried(lambda rule=rule: _init(rule, ground, line), rule.span)  # type: ignore[misc]
     if errors(said):
         return Staged(None, tuple(said))
     _derive(line)
@@ -129,16 +148,42 @@ def _known_variables(expr: ex.Expr, span: Span) -> None:
             raise Stop(messages_names.not_here(name, "outside an initialiser", span))
 
 
+def _placed_at(said: Diagnostic, span: Span) -> Diagnostic:
+    """The message, at `span` if it has no place of its own."""
+    if said.span.source.name != "<program>":
+        return said
+    return replace(said, primary=replace(said.primary, span=span))
+
+
+def _fits(expr: ex.Expr | None, span: Span) -> None:
+    """Refuse a formula that the checks can't take in bounded time, or that no number of a computer holds."""
+    if expr is None:
+        return
+    ex.spend()
+    parts, deep = ex.extent(expr)
+    if deep > MAX_DEEP:
+        raise Stop(say.formula_too_deep(MAX_DEEP, span))
+    if parts > MAX_PARTS:
+        raise Stop(say.formula_too_large(parts, MAX_PARTS, span))
+    if any(isinstance(e, ex.Num) and abs(e.value) >= LARGEST for e in ex.walk(expr)):
+        raise Stop(say.number_too_large(span))
+
+
 def scan(placed: Placed, ground: Ground, span: Span) -> tuple[tuple[Segment, ...], ex.Expr | None]:
     """All segments of a placed schedule, and the value held after them (None: it never ends)."""
     out: list[Segment] = []
     position = placed.start
     while not placed.ended(position):
         part = placed.at(position)
+        _fits(part.expr, part.span)
         ahead = [p for m in placed.marks(position) if (p := ground.position(m)) > position]
         end = min(ahead, default=None)
         begins = fix(part.expr, position, ground)
         ends = None if end is None else placed.left(end, position)
+        _fits(begins, part.span)
+        _fits(ends, part.span)
+        if end is not None and end >= LARGEST:
+            raise Stop(say.number_too_large(part.span))
         out.append(
             Segment(
                 position,
@@ -159,7 +204,9 @@ def scan(placed: Placed, ground: Ground, span: Span) -> tuple[tuple[Segment, ...
         if len(out) >= MAX_SEGMENTS:
             raise Stop(say.too_many_segments(MAX_SEGMENTS, span))
         position = end
-    return tuple(out), placed.end_value()
+    after = placed.end_value()
+    _fits(after, span)
+    return tuple(out), after
 
 
 # -- initialisers

@@ -27,6 +27,8 @@ NEGATIVE = code("SC316", "negative-duration", "a duration below zero")
 OWN_CLOCK = code(
     "SC317", "imported-clock", "an imported schedule with clocks of its own, used where they can't be followed"
 )
+TOO_LARGE = code("SC330", "expands-too-far", "a program that becomes too large when definitions and lets are written out")
+NUMBER_SIZE = code("SC331", "number-too-large", "a number that does not fit in double precision")
 BAD_SETTING = code("SC318", "bad-setting", "a setting with a value it can't have")
 SHORTER = code("SC320", "shorter-than-run", "a schedule that ends before the run does")
 LONGER = code("SC321", "longer-than-run", "a schedule that the end of the run cuts")
@@ -177,6 +179,45 @@ def too_many_segments(limit: int, span: Span) -> Diagnostic:
     return error(
         LIMIT, f"this schedule has more than {limit} pieces", span, help="use a larger `growth`, or fewer `times`"
     )
+
+
+def too_many_stages(limit: int, span: Span) -> Diagnostic:
+    return error(
+        LIMIT, f"this chain has more than {limit} stages", span, help="write a formula, or `piecewise`, or `| repeat`"
+    )
+
+
+def too_much_work(limit: int, span: Span) -> Diagnostic:
+    return error(
+        TOO_LARGE,
+        f"written out, this takes more than {limit} steps to lay out",
+        span,
+        help="look for definitions or lets that each use another one twice",
+    )
+
+
+def too_nested(what: str, limit: int | None, span: Span) -> Diagnostic:
+    deep = "too deep" if limit is None else f"more than {limit} deep"
+    return error(TOO_LARGE, f"{what} stand {deep} inside each other here", span, help="use fewer of them, each for more")
+
+
+def formula_too_large(parts: int, limit: int, span: Span) -> Diagnostic:
+    return error(
+        TOO_LARGE, f"written out, this formula has {parts} parts, more than {limit}", span, help="shorten the formula or its lists"
+    )
+
+
+def formula_too_deep(limit: int, span: Span) -> Diagnostic:
+    return error(
+        TOO_LARGE,
+        f"written out, this formula is more than {limit} operations deep",
+        span,
+        help="let a stage start from a number: each one that reads `start` holds all those before it",
+    )
+
+
+def number_too_large(span: Span) -> Diagnostic:
+    return error(NUMBER_SIZE, "a number here is too large for double precision", span, "beyond about 1.8e308")
 
 
 def look_ahead(what: str, span: Span) -> Diagnostic:

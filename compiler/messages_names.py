@@ -120,7 +120,7 @@ def wrong_type(name: str, expected: str, got: str, span: Span, help_: str | None
 
 
 def not_a_number(what: str, got: str, span: Span, help_: str | None = None) -> Diagnostic:
-    return error(TYPE, f"{what} takes numbers, and this is a {got}", span, got)
+    return error(TYPE, f"{what} takes numbers, and this is a {got}", span, got, help=help_)
 
 
 def unknown_word(name: str, word: str, words: Iterable[str], span: Span) -> Diagnostic:

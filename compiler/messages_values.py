@@ -42,7 +42,7 @@ def base_jump(own: str, update: str, before: str, after: str, span: Span) -> Dia
 def from_jump(update: str, before: str, after: str, share: str, near: bool, span: Span) -> Diagnostic:
     make = warning if near else note
     return make(
-        FROM_JUMP, f"`from` makes the value jump from {before} to {after} at update {update}", span, f"{share} of the entering value",
+        FROM_JUMP, f"`from` makes the value jump from {before} to {after} at update {update}", span, share,
         help="drop `from` to go on from the entering value" if near else None,
     )  # fmt: skip
 

@@ -10,13 +10,16 @@ from functools import cache
 from pathlib import Path
 
 from schedc.compiler import library
+from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_names as say
 from schedc.compiler import resolved as rd
 from schedc.compiler.diagnostics import Diagnostic, errors
+from schedc.compiler.expressions import MAX_WORK, TooMuchWork, allowance
 from schedc.compiler.resolve import (
     COMPARE,
     HYPERPARAMETERS,
     INIT_VARIABLES,
+    MAX_NESTED,
     RESERVED,
     VARIABLES,
     LetTable,
@@ -47,6 +50,8 @@ class Session:
     pending: list[rd.Definition] = field(default_factory=list)
     modules: dict[str, rd.Module] = field(default_factory=dict)
     loading: list[str] = field(default_factory=list)
+    at: Span = field(default_factory=lambda: Source("<program>", "").span(0, 0))
+    """What is being resolved."""
 
 
 @cache
@@ -67,10 +72,18 @@ def resolve(
 ) -> Staged[rd.Program]:
     """Bind every name of the program. `parameters` set its params, `context` its settings, from outside."""
     session = Session(library.Files(root))
+    session.at = tree.source.span(0, 0)
     outside = {k: str(v) for k, v in (parameters or {}).items()}
     settings = {k: _written(v) for k, v in (context or {}).items() if v is not None}
     builder = Builder(tree, session, outside, settings, _stem(tree.source.name))
-    module = builder.build()
+    module = builder.module
+    try:
+        with allowance(MAX_WORK):
+            builder.build()
+    except TooMuchWork:
+        session.said.append(layout.too_much_work(MAX_WORK, session.at))
+    except RecursionError:
+        session.said.append(layout.too_nested("definitions, lets or formulas", None, session.at))
     said = tuple(session.said)
     if errors(said):
         return Staged(None, said)
@@ -115,6 +128,10 @@ class Builder(LetTable):
         if name in self.resolving:
             self.say(say.recursion(name, tree.name_span, [*self.resolving[self.resolving.index(name) :], name]))
             return rd.Let(name, self.module, tree.name_span, rd.Literal(tree.name_span, Fraction(0)), False)
+        if len(self.resolving) >= MAX_NESTED:
+            self.say(layout.too_nested("lets", MAX_NESTED, tree.name_span))
+            return rd.Let(name, self.module, tree.name_span, rd.Literal(tree.name_span, Fraction(0)), False)
+        self.session.at = tree.name_span
         self.resolving.append(name)
         let = self.param(tree) if isinstance(tree, syntax.Param) else self.let(tree)
         self.resolving.pop()
@@ -194,6 +211,7 @@ class Builder(LetTable):
 
     def item(self, item: syntax.Item) -> None:
         scope = Scope(where="at the top level")
+        self.session.at = item.span
         match item:
             case syntax.Bind(target=target) if target.text in self.module.binds:
                 if self.module.binds[target.text].span is target.span:
@@ -345,6 +363,8 @@ class Builder(LetTable):
     def fill(self, definition: rd.Definition) -> None:
         """Resolve parameters, then body, of a definition."""
         tree = definition.tree
+        if not self.module.is_library:
+            self.session.at = tree.name_span
         self.session.pending.append(definition)
         curve, modifier = tree.kind == "curve", tree.kind == "modifier"
         variables = frozenset({"pi", "e"}) if curve else VARIABLES | INIT_VARIABLES
@@ -408,7 +428,9 @@ class Builder(LetTable):
     def use(self, tree: syntax.Use) -> None:
         alias = tree.alias or (tree.path.parts[-1] if isinstance(tree.path, syntax.Name) else _stem(tree.path.value))
         module = self.load(tree)
-        if module is not None and not tree.include and self.fresh("the import", alias, tree.span):
+        if module is None:
+            self.module.unreadable.add(alias)
+        elif not tree.include and self.fresh("the import", alias, tree.span):
             self.module.imports[alias] = module
 
     def load(self, tree: syntax.Use) -> rd.Module | None:
@@ -540,23 +562,31 @@ def _path(edges: Mapping[str, set[str]], here: str, goal: str, seen: set[str]) -
     return []
 
 
-def _bound_names(node: rd.Expr) -> set[str]:
+def _bound_names(node: rd.Expr, seen: set[int] | None = None) -> set[str]:
+    """The bindings that a value reads; definitions and lets in `seen` have been looked into."""
+    seen = set() if seen is None else seen
+
+    def all_of(nodes: Iterable[rd.Expr]) -> set[str]:
+        return set().union(*(_bound_names(n, seen) for n in nodes))
+
     match node:
         case rd.BoundRef(name=name):
             return {name}
-        case rd.LetRef(let=let):
-            return _bound_names(let.value)
+        case rd.LetRef(let=let) if id(let) not in seen:
+            seen.add(id(let))
+            return _bound_names(let.value, seen)
         case rd.Chain(stages=parts) | rd.Apply(args=parts) | rd.CurveCall(args=parts) | rd.ListValue(items=parts):
-            return set().union(*map(_bound_names, parts))
+            return all_of(parts)
         case rd.Timed(body=a, amount=b) | rd.Pipe(body=a, modifier=b):
-            return _bound_names(a) | _bound_names(b)
+            return all_of((a, b))
         case rd.StageCall(definition=definition, args=args):
-            inside = [definition.body] if definition.body else []
-            return set().union(*map(_bound_names, [*args.values(), *inside]))
+            inside = [definition.body] if definition.body and id(definition) not in seen else []
+            seen.add(id(definition))
+            return all_of([*args.values(), *inside])
         case rd.Choose(branches=branches):
-            return set().union(*map(_bound_names, branches.values()))
+            return all_of(branches.values())
         case rd.InputAt(at=at):
-            return _bound_names(at)
+            return _bound_names(at, seen)
     return set()
 
 

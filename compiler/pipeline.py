@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +28,7 @@ from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.lower import lower
 from schedc.compiler.modules import CONTEXT_KEYS, resolve
 from schedc.compiler.planning import to_plan
+from schedc.compiler.silence import Silence
 from schedc.compiler.source import Source
 from schedc.compiler.staged import Staged
 from schedc.compiler.timeline import Timeline
@@ -36,12 +37,17 @@ from schedc.grammar.parse import parse
 
 @dataclass(frozen=True)
 class Options:
-    """What is given from outside: values of params, context (settings of `train` and `batch`), and `base` for relative schedules."""
+    """What is given from outside: values of params, context (settings of `train` and `batch`), and `base` for relative schedules.
+
+    `ignore` and `select` are codes of messages, or starts of codes; what can't be ignored is said nevertheless.
+    """
 
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
     context: Mapping[str, int | str] = field(default_factory=dict)
     base: float | str | None = None
     root: Path | None = None
+    ignore: Collection[str] = ()
+    select: Collection[str] = ()
 
 
 def compile_source(source: Source, options: Options | None = None) -> Staged[plan.Plan]:
@@ -61,28 +67,34 @@ def stages(source: Source, options: Options | None = None) -> Iterator[tuple[str
     yield "tree", tree.value, tree.said
     if tree.value is None or errors(tree.said):
         return
+    quiet = Silence(tree.value, options.ignore, options.select)
     program = resolve(tree.value, options.parameters, options.context, options.root)
-    yield "resolved", program.value, program.said
+    said = quiet.keep(program.said)
+    yield "resolved", program.value, said if program.value is not None else said + quiet.rest(complete=False)
     if program.value is None:
         return
     line = lower(program.value, None if options.base is None else Fraction(str(options.base)))
-    yield "timeline", line.value, line.said
+    said = quiet.keep(line.said)
+    yield "timeline", line.value, said if line.value is not None else said + quiet.rest(complete=False)
     if line.value is None:
         return
-    checked = check(line.value, options)
-    yield "plan", checked.value, checked.said
+    checked = check(line.value, options, quiet)
+    yield "plan", checked.value, checked.said + quiet.rest(complete=checked.value is not None)
 
 
-def check(line: Timeline, options: Options) -> Staged[plan.Plan]:
-    """All checks of a laid-out program; its Plan, with the facts shown, if none fails."""
+def check(line: Timeline, options: Options, quiet: Silence | None = None) -> Staged[plan.Plan]:
+    """All checks of a laid-out program; its Plan, with the facts shown, if none fails.
+
+    An error that a comment ignores is none.
+    """
+    quiet = quiet or Silence(line.program.main.tree, options.ignore, options.select)
     base = None if options.base is None else float(Fraction(str(options.base)))
     draft = to_plan(line, _version())
     values = check_values(line, draft, base)
-    said = [*values.said]
+    said = [*quiet.keep(values.said)]
     if not errors(said):
-        said += check_asserts(line, draft, base)
-    said += check_batch(line, draft)
-    said += check_init(line, draft)
+        said += quiet.keep(check_asserts(line, draft, base))
+    said += quiet.keep((*check_batch(line, draft), *check_init(line, draft)))
     if errors(said):
         return Staged(None, tuple(said))
     return Staged(draft.model_copy(update={"facts": values.facts}), tuple(said))

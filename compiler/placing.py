@@ -123,6 +123,7 @@ class Shifted(Placed):
 
 def place(node: rd.Expr, env: Env, context: Context) -> Placed:
     """Lay the schedule out."""
+    ex.spend()
     ground = context.ground
     match node:
         case rd.Chain():

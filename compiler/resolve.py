@@ -183,6 +183,12 @@ class Names:
             found = self.lets.prelude(kind, name.text)
         return found
 
+    def not_imported(self, name: str, span: Span) -> rd.Expr:
+        """What stands for something of a file that was never imported, or whose import has failed already."""
+        if name in self.module.unreadable:
+            return rd.Literal(span, Fraction(0))
+        return self.bad(say.unknown_module(name, span, set(self.module.imports) | set(library.stdlib_names())))
+
     def known(self, kind: str) -> set[str]:
         own = set(getattr(self.module, kind))
         kinds = {"stages": ("def", "curve"), "curves": ("curve",), "modifiers": ("modifier",)}[kind]
@@ -236,7 +242,8 @@ class Names:
         node = self.expression(tree, scope)
         kind = type_of(node)
         if kind in ("text", "flag", "word", "list", "curve", "none"):
-            return self.bad(say.not_a_number("a stage", kind, node.span))
+            help_ = "remove the quotes" if isinstance(node, rd.TextValue) else None
+            return self.bad(say.not_a_number("a stage", kind, node.span, help_))
         if kind in ("duration", "share"):
             return self.bad(
                 say.wrong_type(
@@ -312,9 +319,7 @@ class Names:
         if (definition := self.definition("stages", tree)) is not None:
             return self.stage_call(definition, (), span, scope)
         if len(tree.parts) > 1 and tree.parts[0] not in self.module.imports:
-            return self.bad(
-                say.unknown_module(tree.parts[0], span, set(self.module.imports) | set(library.stdlib_names()))
-            )
+            return self.not_imported(tree.parts[0], span)
         if self.definition("modifiers", tree) is not None:
             return self.bad(say.modifier_as_stage(text, span))
         known = (
@@ -364,9 +369,7 @@ class Names:
         if (definition := self.definition("stages", name)) is not None:
             return self.stage_call(definition, tree.args, span, scope)
         if len(name.parts) > 1 and name.parts[0] not in self.module.imports:
-            return self.bad(
-                say.unknown_module(name.parts[0], name.span, set(self.module.imports) | set(library.stdlib_names()))
-            )
+            return self.not_imported(name.parts[0], name.span)
         if self.definition("modifiers", name) is not None:
             return self.bad(say.modifier_as_stage(name.text, name.span))
         known = self.known("stages") | (set() if tree.short else {"choose", "len", *FUNCTIONS})
@@ -421,9 +424,7 @@ class Names:
             if self.definition("stages", name) is not None:
                 self.bad(say.stage_as_modifier(name.text, name.span))
             elif len(name.parts) > 1 and name.parts[0] not in self.module.imports:
-                self.bad(
-                    say.unknown_module(name.parts[0], name.span, set(self.module.imports) | set(library.stdlib_names()))
-                )
+                self.not_imported(name.parts[0], name.span)
             else:
                 self.bad(say.unknown_name(name.text, "modifier", name.span, self.known("modifiers")))
             return None

@@ -287,6 +287,8 @@ class Module:
     init: list[InitRule] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     is_library: bool = False
+    unreadable: set[str] = field(default_factory=set)
+    """The names of imports that failed; nothing more is said of what would come from them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

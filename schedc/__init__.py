@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from schedc.config import Schedule
     from schedc.errors import SchedError, SchedWarning
     from schedc.plan import BoundSchedule, Plan, compile, load, read
+    from schedc.stored import diff
 
     __version__: str
 
-__all__ = ["BoundSchedule", "Plan", "SchedError", "SchedWarning", "Schedule", "__version__", "compile", "load", "read"]
+__all__ = ["BoundSchedule", "Plan", "SchedError", "SchedWarning", "Schedule", "__version__", "compile", "diff", "load", "read"]
 
 _HOMES = {
     "BoundSchedule": "schedc.plan",
@@ -27,6 +28,7 @@ _HOMES = {
     "SchedWarning": "schedc.errors",
     "Schedule": "schedc.config",
     "compile": "schedc.plan",
+    "diff": "schedc.stored",
     "load": "schedc.plan",
     "read": "schedc.plan",
 }

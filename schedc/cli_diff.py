@@ -62,8 +62,12 @@ def diff_command(request: Request, from_update: int, form: str) -> None:
     "Proved" is said where the formulas are the same or SymPy shows that they are; "certified" where every update of
     the run was evaluated and none differs by more than 1e-12 of the peak.
     """
+    from dataclasses import replace
+
     from schedc.compiler.difference import compare
 
+    if len(request.sources) == 1 and _given().count(request.sources[0].name) == 2:
+        request.sources *= 2  # One file, named twice.
     if len(request.sources) != 2:
         raise click.UsageError(f"diff takes two programs, and {len(request.sources)} are given")
     _in_order(request)
@@ -72,14 +76,20 @@ def diff_command(request: Request, from_update: int, form: str) -> None:
     # Without `request.plans`, whose messages would hide what was asked for.
     a, b = request.plans(warn=False)
     found = compare(a, b, first=from_update, bases=(a._base, b._base))
+    found = replace(found, a=request.sources[0].name, b=request.sources[1].name)
     click.echo(as_json(found) if form == "json" else painted(found), color=in_colour())
     if not found.equal:
         raise click.exceptions.Exit(1)
 
 
+def _given() -> list[str]:
+    found: list[str] = click.get_current_context().meta["schedc.arguments"]
+    return found
+
+
 def _in_order(request: Request) -> None:
     """The sources in the order of the command line: they were read with those of -e first."""
-    given: list[str] = click.get_current_context().meta["schedc.arguments"]
+    given = _given()
     files = [s.name for s in request.sources if s.name in request.paths or s.name == "<stdin>"]
     if len(files) != 1:
         return

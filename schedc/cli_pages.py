@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -156,7 +157,8 @@ def _entry(entry: Entry) -> Iterator[str]:
 def _paragraphs(text: str) -> str:
     """The text in lines that fit; indented lines are left as they are."""
     out = []
-    for paragraph in text.split("\n\n"):
+    # `Unverified: …` begins a line of its own.
+    for paragraph in re.split(r"\n\n|\n(?=[A-Z]\w+: )", text):
         as_written = any(line.startswith("  ") for line in paragraph.split("\n"))
         fitted = paragraph if as_written else textwrap.fill(" ".join(paragraph.split()), _columns() - 2)
         out.append(textwrap.indent(fitted, "  "))

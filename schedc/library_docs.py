@@ -1,6 +1,6 @@
 """The standard library's documentation: what `schedc doc` prints, read from the `.sched` files themselves.
 
-A doc comment may end with lines `Source: …` and ``Example: `program` at 0: 1, at 500: 1/2, after: 0``. The claims of an
+A doc comment may have lines `Source: …` and ``Example: `program` at 0: 1, at 500: 1/2, after: 0``. The claims of an
 example are exact, written in the language, and run by the tests; `after` is the value held behind the end.
 """
 
@@ -63,7 +63,7 @@ VARIABLES = {
 }
 """The names that a formula may read."""
 
-_TAIL = re.compile(r"^(Source|Example):[ ]", re.MULTILINE)
+_LABEL = re.compile(r"([A-Z]\w+):[ ]")
 _EXAMPLE = re.compile(r"`([^`]+)`\s+(.+)", re.DOTALL)
 _BETWEEN = re.compile(r",\s+(?=(?:[\w\[\]]+ )?(?:at \d+|after): )")
 _CLAIM = re.compile(r"(?:([\w\[\]]+) )?(?:at (\d+)|after): (.+)", re.DOTALL)
@@ -115,22 +115,30 @@ class Entry:
     @cached_property
     def prose(self) -> str:
         """The documentation without what stands in the lines for sources and examples."""
-        tail = _TAIL.search(self.doc)
-        return (self.doc[: tail.start()] if tail else self.doc).strip()
+        return "\n".join(line for label, lines in self._parts if not label for line in lines).strip()
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        return tuple(" ".join(text.split()) for kind, text in self._tail if kind == "Source")
+        return tuple(" ".join(" ".join(lines).split()) for label, lines in self._parts if label == "Source")
 
     @cached_property
     def examples(self) -> tuple[Example, ...]:
         """The examples. Raises ValueError where one is not written as it should be."""
-        return tuple(_example(text, self.place) for kind, text in self._tail if kind == "Example")
+        return tuple(_example(" ".join(lines), self.place) for label, lines in self._parts if label == "Example")
 
     @property
-    def _tail(self) -> list[tuple[str, str]]:
-        parts = _TAIL.split(self.doc)[1:]
-        return list(zip(parts[::2], parts[1::2], strict=True))
+    def _parts(self) -> list[tuple[str, list[str]]]:
+        """The lines, by what they belong to: a source and an example go on until a blank line or another label."""
+        parts: list[tuple[str, list[str]]] = [("", [])]
+        for line in self.doc.split("\n"):
+            found = _LABEL.match(line)
+            if found and found[1] in ("Source", "Example"):
+                parts.append((found[1], [line[found.end() :]]))
+                continue
+            if parts[-1][0] and (found or not line.strip()):
+                parts.append(("", []))
+            parts[-1][1].append(line)
+        return parts
 
 
 def _example(text: str, place: str) -> Example:
@@ -158,8 +166,10 @@ def _file(name: str) -> Entry | None:
             text = _text(item.span.text)
             entries.append(Entry(prefix + item.name, kind, item.doc or "", text, item.span.place, stage=stage))
     kind = "recipe" if name.startswith("recipes.") else "file" if name.startswith(".") else "dialect"
-    text = source.text.strip() if kind == "recipe" or not entries else ""
-    return Entry(name.removeprefix("."), kind, program.doc or "", text, f"{source.name}:1:1", tuple(entries))
+    if kind == "recipe":
+        text = re.sub(r"\A(##.*\n)+\s*", "", source.text).strip()
+        return Entry(name, kind, program.doc or "", text, f"{source.name}:1:1")
+    return Entry(name.removeprefix("."), kind, program.doc or "", "", f"{source.name}:1:1", tuple(entries))
 
 
 def _kind(item: syntax.Def | syntax.Param, file: str) -> tuple[str, str]:
@@ -254,6 +264,11 @@ def _section(entry: Entry) -> str:
     out += [f"As a stage: `{entry.stage}`\n"] if entry.stage else []
     out += [f"Source: {text}\n" for text in entry.sources]
     if entry.examples:
-        lines = (f"- `{e.program}` is {', '.join(f'{c}' for c in e.claims)}\n" for e in entry.examples)
+        lines = (f"- `{e.program}`: {', '.join(map(_in_words, e.claims))}\n" for e in entry.examples)
         out.append("".join(lines))
     return "\n".join(out)
+
+
+def _in_words(claim: Claim) -> str:
+    place = "after the end" if claim.at is None else f"at {claim.at}"
+    return f"{'' if claim.name == 'lr' else f'`{claim.name}` is '}`{claim.value}` {place}"

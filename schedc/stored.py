@@ -80,7 +80,7 @@ def plan_of_checkpoint(path: Path) -> str:
 def plan_in(data: Any) -> str:
     """The JSON of the one plan that the states of schedulers in the data hold. Raises ValueError."""
     states = list(_states(data, 0))
-    plans = list(dict.fromkeys(s["plan"] for s in states if isinstance(s.get("plan"), str)))
+    plans: list[str] = list(dict.fromkeys(s["plan"] for s in states if isinstance(s.get("plan"), str)))
     if len(plans) == 1:
         return plans[0]
     if plans:

@@ -9,7 +9,7 @@ A file in `suite/` holds cases. Each is a name between dashes, then a program; l
     #~ help: …
       -> 2 * exp(-t / 300)
 
-A message stands over the line it speaks of, with its level, code, columns, title, notes and help. Columns count from 1,
+A message stands over the line it speaks of: level, code, columns, title, the words beside the carets, notes and help. Columns count from 1,
 the last one included; `6-+1:28` ends on the next line. A program without messages gives none. Further lines are
 
     #~ at 500: 1/10             the exact value of lr at update 500, by the reference evaluator; ~0.0146 has 12 digits
@@ -198,7 +198,7 @@ def run(case: Case, folder: Path) -> Outcome:
         outcome.said.setdefault(_row(one, case), []).extend(note.replace(str(folder), ROOT_WORD) for note in _notes(one, case))
     for ask in case.asks:
         if (at := _AT.fullmatch(ask)) is not None:
-            outcome.answers[ask] = _answer(at, outcome.plan)
+            outcome.answers[ask] = _answer(at, outcome.plan, case.options(folder).base)
     return outcome
 
 
@@ -223,6 +223,8 @@ def _notes(said: Diagnostic, case: Case) -> Iterator[str]:
     elif first >= rows:
         columns = f"+{first}:{columns}"
     yield f"{said.level}[{said.code.number}] {columns}: {_flat(said.title)}"
+    if said.primary.text:
+        yield f"label: {_flat(said.primary.text)}"
     for note in said.notes:
         yield f"note: {_flat(note)}"
     if said.help:
@@ -233,12 +235,12 @@ def _flat(words: str) -> str:
     return words.replace("\n", "\\n")
 
 
-def _answer(at: re.Match[str], plan: Plan | None) -> str:
+def _answer(at: re.Match[str], plan: Plan | None, base: float | str | None) -> str:
     """The `at` line with the value that the plan has there."""
     if plan is None:
         return at[0]
     name, update = (at["name"] or "lr").strip(), int(at["update"])
-    group = reference.Group(Fraction(1))
+    group = reference.Group(Fraction(1 if base is None else str(base)))
     try:
         value: Any = reference.binding_value(plan, name, Fraction(update), group)
     except reference.Ended:

@@ -284,9 +284,7 @@ def test_a_long_table_is_its_parts() -> None:
     slow = ex.op("sqrt", ex.div(ex.STEPS, ex.num(3)))
     curve = Curve(segments=(_segment(0, evaluate.CHUNK + 7, slow), _segment(evaluate.CHUNK + 7, None, ex.STEPS)))
     found = evaluate.curve_values(CLOCKS, curve, n)
-    assert [found[i] for i in range(0, len(n), 499)] == [
-        evaluate.curve_values(CLOCKS, curve, int(k)) for k in n[::499]
-    ]
+    assert [found[i] for i in range(0, len(n), 499)] == [evaluate.curve_values(CLOCKS, curve, int(k)) for k in n[::499]]
 
 
 def test_a_fractional_end_leaves_the_update_before_it_to_the_stage() -> None:

@@ -107,7 +107,6 @@ def test_file_says_what_it_is(path: Path) -> None:
     assert program(path).doc
     for item in program(path).items:
         if isinstance(item, syntax.Param):
-            assert item.doc, f"{item.name_span.place} has no doc comment"
             assert item.type is not None, f"{item.name_span.place} has no type"
 
 
@@ -380,7 +379,7 @@ class TestDoc:
     def test_page_of_a_recipe(self, entry: Entry) -> None:
         page = run("doc", entry.name).stdout
         assert page.startswith(f"recipe {entry.name}    stdlib/recipes/")
-        assert "lr = " in page
+        assert "\n    lr = " in page
         assert "┤" in page
 
     @pytest.mark.parametrize(

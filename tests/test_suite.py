@@ -78,8 +78,13 @@ def _agrees(outcome: golden.Outcome) -> None:
         _, update, *name = head.split()
         number, _, divisor = value.removeprefix("~").partition("/")
         wanted = float(number) / float(divisor or 1)
-        found = float(binding_values(outcome.plan, name[0] if name else "lr", int(update), base=1.0))
+        found = float(binding_values(outcome.plan, name[0] if name else "lr", int(update), base=_base(outcome.case)))
         assert found == pytest.approx(wanted, rel=1e-11, abs=1e-300), answer
+
+
+def _base(case: golden.Case) -> float:
+    given = case.options(Path()).base
+    return 1.0 if given is None else float(given)
 
 
 def test_names_of_cases_are_unique() -> None:
@@ -158,7 +163,7 @@ def blessed(path: Path, folder: Path) -> str:
 def test_the_blesser_fills_in_drops_and_leaves_alone(folder: Path) -> None:
     path = folder / "golden.sched"
     path.write_text(BARE, encoding="utf-8")
-    assert blessed(path, folder).split("\n")[:12] == [
+    assert blessed(path, folder).split("\n")[:13] == [
         "# About jumps.",
         "",
         "--- first ---",
@@ -169,6 +174,7 @@ def test_the_blesser_fills_in_drops_and_leaves_alone(folder: Path) -> None:
         "",
         "--- second ---",
         "#~ error[SC308] 6-9: `hold` starts from the entering value, and nothing comes before it",
+        "#~ label: the first stage of an absolute binding",
         "#~ help: write `from=…` or `to=…`, multiply (`3e-4 * (…)`), or bind with `*=`",
         "lr = hold",
     ]
@@ -209,6 +215,7 @@ def test_a_message_that_nobody_expects_is_a_fault(folder: Path) -> None:
     assert faults("# X\n\n--- x ---\nlr = 3e-4\nlr = cosin 10\n", folder) == [
         "golden.sched:5: lr = cosin 10",
         "    found     error[SC206] 1-2: the binding `lr` stands here twice",
+        "    found     label: again here",
         "    found     help: keep one of the two, or put the second into a `group`",
     ]
 
