@@ -22,6 +22,7 @@ from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, formal_argument
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
+from schedc.compiler.facts import facts_of
 from schedc.compiler.intervals import Range
 from schedc.compiler.placed import Seam
 from schedc.compiler.ranges import every_update, owned, reads_more_than_clocks, segment_range
@@ -48,6 +49,8 @@ def check_values(line: Timeline, draft: plan.Plan, base: float | None) -> Checke
     for laid in _in_order(line.bindings):
         found = _binding(laid, line, draft, ranges, base, facts)
         said += found
+    for laid in line.bindings:
+        facts += facts_of(laid, line, draft)
     for group in line.groups:
         for laid in group.bindings:
             said += _binding(laid, line, draft, dict(ranges), base, [])
@@ -200,7 +203,7 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
 
     if equal(seam.before, after) is not False:
         return
-    before_text, after_text = _shown(seam.before), _shown(after)
+    before_text, after_text = shown(seam.before), shown(after)
     update = layout.show(seam.position) if seam.position.denominator == 1 else f"{float(seam.position):.6g}"
     span = env.site(node.span)
     explicit = isinstance(node, rd.StageCall) and "from" in node.args
@@ -260,7 +263,8 @@ def _approximate(expr: ex.Expr) -> float | None:
     return None if value is None else float(value)
 
 
-def _shown(expr: ex.Expr) -> str:
+def shown(expr: ex.Expr) -> str:
+    """A value as messages write it: a number where it is one, else its formula."""
     value = exact(expr)
     if value is not None:
         text = layout.show(value)
@@ -281,7 +285,7 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
     end = laid.end
     chain = len(laid.segments) > 1
     if end is not None and end < run.end and laid.after is not None and laid.segments[-1].error is None:
-        yield layout.shorter(laid.name, _at(end), _at(run.end), _shown(laid.after), laid.segments[-1].span)
+        yield layout.shorter(laid.name, _at(end), _at(run.end), shown(laid.after), laid.segments[-1].span)
     for i, s in enumerate(laid.segments):
         if s.start < run.end and s.end is not None and s.end > run.end and s.horizon is not None and s.begins != s.ends:
             from schedc.compiler.placed import fix
@@ -290,7 +294,7 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
             if i == 0 and chain:
                 yield layout.warmup_long(laid.name, _at(s.end), _at(run.end), s.span)
             else:
-                yield layout.longer(laid.name, _at(s.end), _at(run.end), _shown(cut), _shown(s.ends or cut), s.span)
+                yield layout.longer(laid.name, _at(s.end), _at(run.end), shown(cut), shown(s.ends or cut), s.span)
             return
     begun = {s.span for s in laid.segments if s.start < run.end}  # The cycles of a repeat share one.
     for s in laid.segments:

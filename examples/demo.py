@@ -88,7 +88,8 @@ def imported(path: Path) -> list[str]:
 def load_by_path(path: Path) -> ModuleType:
     """A Python file as a module, wherever it lies."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -100,9 +101,7 @@ def splits() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     learn_x, rest_x, learn_y, rest_y = train_test_split(
         images, labels, train_size=1437, stratify=labels, random_state=0
     )
-    watch_x, test_x, watch_y, test_y = train_test_split(
-        rest_x, rest_y, train_size=180, stratify=rest_y, random_state=0
-    )
+    watch_x, test_x, watch_y, test_y = train_test_split(rest_x, rest_y, train_size=180, stratify=rest_y, random_state=0)
 
     def dataset(x: Any, y: Any) -> TensorDataset:
         pixels = torch.tensor(x, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
@@ -157,7 +156,9 @@ def train(plan: schedc.Plan, compiled: ModuleType, device: torch.device, seed: i
                 epoch = update.info.epoch + 1
                 if after < before:
                     history.cuts.append(update.info.number + 1)
-                    shown.print(f"epoch {epoch}: val_loss stays above {min(history.val_loss):.4f}, so plateau cuts lr to {after:.3g}")
+                    shown.print(
+                        f"epoch {epoch}: val_loss stays above {min(history.val_loss):.4f}, so plateau cuts lr to {after:.3g}"
+                    )
                 shown.update(task, epoch=epoch, loss=loss.item(), val=val_loss, right=right)
     return model, history
 
@@ -212,7 +213,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, default=ROOT / "out", help="the folder for the compiled file and the picture")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "out", help="the folder for the compiled file and the picture"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     program, target, picture = (shown(p) for p in (PROGRAM, given.out / "digits_schedule.py", given.out / "demo.png"))

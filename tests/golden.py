@@ -195,7 +195,9 @@ def run(case: Case, folder: Path) -> Outcome:
     said = in_order(staged.said, source)
     outcome = Outcome(case, None if errors(said) else staged.value, said)
     for one in said:
-        outcome.said.setdefault(_row(one, case), []).extend(note.replace(str(folder), ROOT_WORD) for note in _notes(one, case))
+        outcome.said.setdefault(_row(one, case), []).extend(
+            note.replace(str(folder), ROOT_WORD) for note in _notes(one, case)
+        )
     for ask in case.asks:
         if (at := _AT.fullmatch(ask)) is not None:
             outcome.answers[ask] = _answer(at, outcome.plan, case.options(folder).base)

@@ -228,7 +228,9 @@ def test_a_message_that_does_not_come_is_a_fault(folder: Path) -> None:
 
 
 def test_a_message_in_other_columns_is_a_fault(folder: Path) -> None:
-    found = faults("# X\n\n--- x ---\n\n#~ error[SC305] 13-16: 2.5 is no whole number of steps\nlr = hold for 2.5\n", folder)
+    found = faults(
+        "# X\n\n--- x ---\n\n#~ error[SC305] 13-16: 2.5 is no whole number of steps\nlr = hold for 2.5\n", folder
+    )
     assert "    expected  error[SC305] 13-16: 2.5 is no whole number of steps" in found
 
 
