@@ -15,7 +15,7 @@ from schedc.compiler import evaluate, messages_names, plan
 from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_values as say
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env, Frame, Stop, duration, number
+from schedc.compiler.amounts import LARGEST, Env, Frame, Stop, duration, number
 from schedc.compiler.check_values import unobserved
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic
@@ -328,6 +328,8 @@ class _Claims:
         node = self.resolved(tree)
         value = exact(number(node, Env(), Frame(self.line.ground)))
         if value is not None:
+            if abs(value) >= LARGEST:
+                raise Malformed(layout.number_too_large(tree.span))
             return float(value)
         from schedc.compiler.constants import approximate
 

@@ -197,7 +197,7 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     after = unobserved(
         seam.after.value(seam.position), seam.position, ((f.index, f.start) for f in laid.study.feedback)
     )
-    if after == seam.before:
+    if after == seam.before or not (_defined(seam.before) and _defined(after)):
         return
     from schedc.compiler.symbolic import equal
 
@@ -253,6 +253,14 @@ def purposeful(node: rd.Expr, env: Env) -> bool:
     from schedc.compiler.kinds import varying
 
     return (not varying(node, env) and not reads(node, "p")) or reads(node, "start") is not None
+
+
+def _defined(expr: ex.Expr) -> bool:
+    """Whether the value at a seam is a number, as far as can be told: one that is none is said to be not finite elsewhere."""
+    if any(isinstance(e, ex.Bound) for e in ex.walk(expr)):
+        return True
+    value = _approximate(expr)
+    return value is not None and bool(np.isfinite(value))
 
 
 def _approximate(expr: ex.Expr) -> float | None:

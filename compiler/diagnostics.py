@@ -28,10 +28,15 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """An edit that certainly puts the program right: replace `span` with `text`."""
+    """An edit that puts the program right: replace `span` with `text`.
+
+    It is `certain` where it can only be what was meant. `schedc check --fix` makes certain edits and no others; an
+    editor may offer the rest, a guessed name for one.
+    """
 
     span: Span
     text: str
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 MAX_EXACT_BITS = 4096
 """Larger numerators and denominators stay unevaluated, so that `9^9^9^9` costs nothing until it is refused."""
-MAX_WORK = 400_000
+MAX_WORK = 150_000
 """Looks at a part of the program that resolving or laying out may take, counted so that it is the same on every machine."""
 
 _allowed: ContextVar[list[int] | None] = ContextVar("allowed", default=None)

@@ -26,8 +26,8 @@ from schedc.compiler.staged import Staged
 from schedc.compiler.timeline import Laid, LaidGroup, Segment, Timeline
 from schedc.grammar import syntax
 
-MAX_SEGMENTS = 1_000
-"""A schedule of more pieces is refused."""
+MAX_SEGMENTS = 1_500
+"""A program whose schedules have more pieces than this, all together, is refused."""
 MAX_PARTS = 5_000
 """Parts of one formula, written out."""
 MAX_DEEP = 120
@@ -57,6 +57,7 @@ def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
     line = Timeline(program, ground, [ground])
     grounds: dict[int, Ground] = {id(main): ground}
     names = [0]
+    pieces = [0]
 
     def imported(module: rd.Module, outer: Ground) -> Ground:
         if id(module) not in grounds:
@@ -107,6 +108,9 @@ def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
         segments, after = scan(placed, ground, bind.span)
         for s in segments:
             _known_variables(s.expr, s.span)
+        pieces[0] += len(segments)
+        if pieces[0] > MAX_SEGMENTS:
+            raise Stop(say.too_many_segments(MAX_SEGMENTS, bind.span))
         return Laid(bind.name, bind.relative, segments, after, bind.span, placed, study, bind.value)
 
     for bind in main.binds.values():

@@ -282,7 +282,42 @@ class Builder(LetTable):
             else:
                 table[name] = rd.Bind(name, False, self.setting(name, b.value), b.target.span)
 
+    def seq_len(self) -> syntax.Number | None:
+        """The sequence length, where the file or the context gives it as one number."""
+        found = [
+            b.value
+            for i in self.tree.items
+            if isinstance(i, syntax.Settings) and i.kind == "train"
+            for b in i.binds
+            if b.target.text == "seq_len"
+        ]
+        if not found and "seq_len" in self.context:
+            given = parse(Source("<seq_len>", self.context["seq_len"])).value
+            found = [i.value for i in given.items if isinstance(i, syntax.Bare)] if given else []
+        return found[0] if found and isinstance(found[0], syntax.Number) else None
+
+    def in_samples(self, tree: syntax.Expr) -> syntax.Expr:
+        """A global batch with every size that is written in tokens divided by the sequence length."""
+        match tree:
+            case syntax.Number(unit="tokens"):
+                seq_len = self.seq_len()
+                if seq_len is None:
+                    return tree
+                return syntax.Binary(tree.span, replace(tree, unit=None), "/", replace(seq_len, unit=None))
+            case syntax.Chain():
+                return replace(tree, stages=tuple(map(self.in_samples, tree.stages)))
+            case syntax.Timed() | syntax.Paren() | syntax.Pipe():
+                return replace(tree, body=self.in_samples(tree.body))
+            case syntax.Call(args=args):
+                levels = ("from", "to", "low", "high")
+                return replace(
+                    tree, args=tuple(replace(a, value=self.in_samples(a.value)) if a.name in levels else a for a in args)
+                )
+        return tree
+
     def setting(self, name: str, value: syntax.Expr) -> rd.Expr:
+        if name == "global":
+            value = self.in_samples(value)
         if isinstance(value, syntax.Name) and (value.text == "auto" or name == "tick"):
             return rd.Word(value.span, value.text)
         return self.names_.expression(value, Scope(where="in a setting"))

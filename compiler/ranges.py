@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
@@ -17,10 +18,14 @@ from schedc.compiler.timeline import Segment, Timeline
 
 EVERY_UPDATE = 2_000_000
 """Up to so many updates of one segment are all evaluated where intervals do not decide."""
+USUAL_PARTS = 20
+"""A formula of more parts is evaluated at fewer updates."""
 UNBOUNDED = 1_000_000
 """How many updates of an endless segment are looked at where no run is declared."""
 BUDGET = 400
 """Evaluations of interval arithmetic for one claim about one segment."""
+MAX_PARTS = 20_000
+"""Parts of a formula that its evaluations by interval arithmetic may look at: a long formula gets fewer."""
 MAX_CORNERS = 4
 """Feedback factors of one formula whose extremes are tried in all combinations."""
 
@@ -69,12 +74,17 @@ def segment_range(expr: Expr, first: int, last: int, draft: plan.Plan, others: G
             {ex.Var(n): (v, v) for n, v in zip(names, c, strict=True)}
             for c in product(*((atoms[n].lo, atoms[n].hi) for n in names))
         )
-    found = [
-        certify_range(
-            formula, Fraction(first), Fraction(last), env={**env, **corner}, clocks=draft.clocks, budget=BUDGET
-        )
-        for corner in corners
-    ]
+    budget = max(1, min(BUDGET, MAX_PARTS // ex.extent(formula)[0]))
+    try:
+        found = [
+            certify_range(
+                formula, Fraction(first), Fraction(last), env={**env, **corner}, clocks=draft.clocks, budget=budget
+            )
+            for corner in corners
+        ]
+    except OverflowError:  # Exact bounds that no float can show: nothing is known of the range.
+        unknown = Interval(-math.inf, math.inf, True)
+        return Range(unknown, unknown, Fraction(first), Fraction(first), maybe_undefined=True, complete=False, evaluations=0)
     low, high = min(found, key=lambda r: r.least.lo), max(found, key=lambda r: r.greatest.hi)
     return Range(
         least=low.least, greatest=high.greatest, at_least=low.at_least, at_greatest=high.at_greatest,
@@ -139,7 +149,7 @@ def every_update(
     expr: Expr, first: int, last: int, draft: plan.Plan, base: float | None
 ) -> np.ndarray[Any, Any] | None:
     """The values at every update from `first` to `last` with no cut made; None if there are too many."""
-    if last - first >= EVERY_UPDATE:
+    if (last - first) * ex.extent(expr)[0] >= EVERY_UPDATE * USUAL_PARTS or last - first >= EVERY_UPDATE:
         return None
     values = {"base": 1.0 if base is None else base, **{f"factor:{f.index}": 1.0 for f in draft.feedback}}
     for name in ex.variables(expr):

@@ -463,6 +463,9 @@ class Names:
                 self.bad(say.given_twice(definition.name, formal.name, arg.span, places[formal.name]))
                 continue
             places[formal.name] = arg.span
+            if _is_none(arg.value) and not _takes_none(formal):
+                self.bad(say.wrong_type(formal.name, str(formal.type), "none", arg.span))
+                continue
             given[formal.name] = self.value(arg.value, formal.type, formal.name, scope)
         for formal in definition.formals:
             if formal.default is None and formal.name not in given and formal.name != "T":
@@ -536,6 +539,19 @@ class Names:
         if type_.kind != "schedule" and (reason := varies_with(node)):
             return self.bad(say.varying_argument(name, reason, node.span))
         return node
+
+
+def _is_none(tree: syntax.Expr) -> bool:
+    while isinstance(tree, syntax.Paren):
+        tree = tree.body
+    return isinstance(tree, syntax.Name) and tree.text == "none"
+
+
+def _takes_none(formal: rd.Formal) -> bool:
+    """Whether a parameter can be `none`: where numbers stand, what reads it says so itself."""
+    if isinstance(formal.default, rd.Variable) and formal.default.name == "none":
+        return True
+    return formal.type.kind not in ("word", "curve", "flag", "text") and not formal.type.is_list
 
 
 def _word(tree: syntax.Expr) -> str | None:

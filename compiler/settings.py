@@ -20,6 +20,10 @@ from schedc.compiler.resolve import type_of
 from schedc.compiler.source import Span
 
 
+CHANGE = 10
+"""What one look at a scheduled batch size counts, beside the parts of its formula."""
+
+
 class Growing(Clocks):
     """The clocks of a run as far as they have grown: they answer only about the past, so that the batch size may depend on it."""
 
@@ -100,6 +104,7 @@ class Scheduled(Size):
         return self._at(n)[1]
 
     def __call__(self, n: int, samples: Fraction, tokens: Fraction | None) -> tuple[int, int | None]:
+        ex.spend(CHANGE)
         placed, value, expr = self._at(n)
         other = (
             self.other.now(n)
@@ -195,7 +200,7 @@ def ground_of(module: rd.Module, table: int, outer: Ground | None = None) -> Gro
         elif is_operand(node, Env()) or varying(node, Env()):
             sizes[name] = node
         elif isinstance(node, rd.Literal) and node.unit == "tokens" and name == "global":
-            sizes[name] = _batch_in_tokens(node, sizes["seq_len"])
+            raise Stop(say.no_context("tokens", node.span))  # with a sequence length it was divided by it
         else:
             sizes[name] = whole(name, table_, "tokens" if name == "seq_len" else "samples")
     clocks = Clocks(None, None, dataset, drop_last, steps_per_epoch)
@@ -233,18 +238,6 @@ def ground_of(module: rd.Module, table: int, outer: Ground | None = None) -> Gro
         where = module.batch.get("global") or train.get("dataset") or train["length"]
         raise Stop(say.bad_clock(str(e), where.value.span)) from None
     return ground
-
-
-def _batch_in_tokens(node: rd.Literal, seq_len: object) -> int:
-    if not isinstance(seq_len, int):
-        raise Stop(say.no_context("tokens", node.span))
-    if node.value % seq_len:
-        raise Stop(
-            say.bad_setting(
-                "global", f"a multiple of seq_len {seq_len} when given in tokens", node.span.text, node.span
-            )
-        )
-    return int(node.value / seq_len)
 
 
 def _flag(name: str, node: rd.Expr) -> bool:

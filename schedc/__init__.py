@@ -8,10 +8,10 @@ Importing this module imports neither the compiler nor any of its libraries; the
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` is a slow import, and `schedc check` may need nothing else
 if TYPE_CHECKING:
+    from typing import Any
+
     from schedc.config import Schedule
     from schedc.errors import SchedError, SchedWarning
     from schedc.plan import BoundSchedule, Plan, compile, load, read
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["BoundSchedule", "Plan", "SchedError", "SchedWarning", "Schedule", "__version__", "compile", "diff", "load", "read"]
+__all__ = [
+    "BoundSchedule",
+    "Plan",
+    "SchedError",
+    "SchedWarning",
+    "Schedule",
+    "__version__",
+    "compile",
+    "diff",
+    "load",
+    "read",
+]
 
 _HOMES = {
     "BoundSchedule": "schedc.plan",
@@ -43,7 +54,9 @@ def __getattr__(name: str) -> Any:
         except PackageNotFoundError:
             value = "0+source"
     elif name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
     else:
         raise AttributeError(f"module 'schedc' has no attribute {name!r}")
     globals()[name] = value

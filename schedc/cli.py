@@ -92,11 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; its exit status."""
+def run(arguments: Sequence[str] | None = None, kept: str | None = None) -> int:
+    """Run the command line; its exit status. `kept` is where the verdict of this run is to be kept (see `verdicts`)."""
     try:
         status = cli.main(
-            args=None if arguments is None else list(arguments), prog_name="schedc", standalone_mode=False
+            args=None if arguments is None else list(arguments), prog_name="schedc", standalone_mode=False, obj=kept
         )
         sys.stdout.flush()
         return status if isinstance(status, int) else 0

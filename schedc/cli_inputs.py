@@ -18,6 +18,7 @@ from schedc.compiler.source import Source
 from schedc.errors import did_you_mean, in_order, listed
 
 if TYPE_CHECKING:
+    from schedc.compiler.configuration import Configuration, Settings
     from schedc.compiler.pipeline import Options
     from schedc.plan import Plan
 
@@ -59,17 +60,50 @@ class Request:
     context: dict[str, Any] = field(default_factory=dict)
     base: str | None = None
     root: Path | None = None
+    folders: list[Path] = field(default_factory=list)
+    """The folders among what was named; their programs are among the sources."""
+    is_configured: bool = True
+    """Whether `pyproject.toml` is read."""
+    _found: dict[Path, Configuration | None] = field(default_factory=dict)
 
-    def options(self, source: Source) -> Options:
-        """What to compile a source with."""
+    def home(self, source: Source) -> Path:
+        """The folder from which a source's configuration is looked for upward."""
+        path = self.paths.get(source.name)
+        return Path.cwd() if path is None else path.resolve().parent
+
+    def settings(self, source: Source) -> Settings:
+        """What `pyproject.toml` says for a source. A faulty one is wrong usage."""
+        from schedc.compiler.configuration import ConfigurationError, Settings, find
+
+        if not self.is_configured:
+            return Settings()
+        home = self.home(source)
+        try:
+            if home not in self._found:
+                self._found[home] = find(home)
+            found = self._found[home]
+            return Settings() if found is None else found.settings_for(self.paths.get(source.name))
+        except ConfigurationError as error:
+            raise click.UsageError(str(error)) from None
+
+    def options(self, source: Source, settings: Settings | None = None) -> Options:
+        """What to compile a source with: what was given, over what is configured."""
+        from dataclasses import replace
+
         from schedc.plan import options, project_root
 
         path = self.paths.get(source.name)
-        root = self.root or (Path.cwd() if path is None else project_root(path))
-        return options(self.parameters, self.context, self.base, root)
+        settings = self.settings(source) if settings is None else settings
+        root = self.root or settings.root or (Path.cwd() if path is None else project_root(path))
+        context = {**settings.context_for(source), **self.context}
+        made = options(self.parameters, context, self.base, root)
+        return replace(made, ignore=settings.ignore, select=settings.select)
 
-    def compile(self, source: Source) -> tuple[Plan | None, tuple[Diagnostic, ...]]:
-        """The plan of a source, unless it is faulty, and every message."""
+    def compile(self, source: Source, settings: Settings | None = None) -> tuple[Plan | None, tuple[Diagnostic, ...]]:
+        """The plan of a source, unless it is faulty, and every message.
+
+        `settings` stand for what is configured.
+        """
         from schedc.plan import Plan, read, unknown_parameter
         from schedc.stored import CHECKPOINTS, plan_of_json
 
@@ -83,7 +117,7 @@ class Request:
                 raise click.UsageError(f"{source.name}: {str(error).splitlines()[0]}") from None
         from schedc.compiler.pipeline import compile_source
 
-        staged = compile_source(source, self.options(source))
+        staged = compile_source(source, self.options(source, settings))
         said = in_order(staged.said, source)
         if staged.value is None or errors(said):
             if wrong := unknown_parameter(said, self.parameters, _SPELLED):
@@ -126,10 +160,12 @@ def programs(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters: tuple[tuple[str, str], ...],
         base: str | None,
         root: Path | None,
+        no_config: bool,
         **rest: Any,
     ) -> Any:
         context = {key: rest.pop(f"context_{key}") for key in _CONTEXT}
         request = Request([], {}, dict(parameters), {k: v for k, v in context.items() if v is not None}, base, root)
+        request.is_configured = not no_config
         read(request, files, expressions)
         return function(request, **rest)
 
@@ -183,6 +219,7 @@ _OPTIONS: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]] = (
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help='The folder that `use "…"` may read below.',
     ),
+    click.option("--no-config", is_flag=True, help="Read no pyproject.toml."),
 )
 
 
@@ -197,6 +234,8 @@ def read(request: Request, files: Sequence[str], expressions: Sequence[str]) -> 
             request.sources.append(Source("<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())))
             continue
         path = Path(name)
+        if path.is_dir():
+            request.folders.append(path)
         for found in _below(path) if path.is_dir() else [path]:
             if str(found) not in request.paths:
                 request.paths[str(found)] = found
@@ -204,11 +243,9 @@ def read(request: Request, files: Sequence[str], expressions: Sequence[str]) -> 
 
 
 def _below(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.rglob("*.sched")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    from schedc.verdicts import programs_below
+
+    found = sorted(map(Path, programs_below(str(folder))))
     if not found:
         raise click.UsageError(f"there is no .sched file in {folder}")
     return found

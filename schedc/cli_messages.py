@@ -8,10 +8,13 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 import click
 
+from schedc.compiler.codes import Code
 from schedc.compiler.diagnostics import Diagnostic, Level, draw
 from schedc.compiler.source import Span
 
@@ -30,9 +33,12 @@ def in_colour(err: bool = False) -> bool:
 
 def report(said: Iterable[Diagnostic], err: bool = False) -> None:
     """Print the messages, drawn, with an empty line behind each."""
-    colour = in_colour(err)
-    for one in said:
-        click.echo((painted(one) if colour else draw(one)) + "\n", err=err, color=colour)
+    click.echo(drawn(said, in_colour(err)), err=err, nl=False, color=in_colour(err))
+
+
+def drawn(said: Iterable[Diagnostic], colour: bool) -> str:
+    """The messages, drawn, with an empty line behind each."""
+    return "".join((painted(one) if colour else draw(one)) + "\n\n" for one in said)
 
 
 def painted(said: Diagnostic) -> str:
@@ -90,7 +96,9 @@ def record(said: Diagnostic) -> dict[str, Any]:
         "labels": [{**_region(label.span), "label": label.text} for label in said.labels],
         "notes": list(said.notes),
         "help": said.help,
-        "fix": None if said.fix is None else {**_region(said.fix.span), "text": said.fix.text},
+        "fix": None
+        if said.fix is None
+        else {**_region(said.fix.span), "text": said.fix.text, "certain": said.fix.certain},
     }
 
 
@@ -129,18 +137,24 @@ def as_github(said: Iterable[Diagnostic]) -> str:
     return "\n".join(lines)
 
 
+def _sarif_region(at: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "startLine": at["line"],
+        "startColumn": at["column"],
+        "endLine": at["end_line"],
+        "endColumn": at["end_column"],
+    }
+
+
+def _sarif_file(name: str) -> dict[str, Any]:
+    # What is no path, `<string>` for one, must still be a URI.
+    return {"uri": quote(name.replace("\\", "/"), safe="/:~" if re.match(r"[A-Za-z]:", name) else "/~")}
+
+
 def _sarif_location(span: Span, text: str = "") -> dict[str, Any]:
     at = _region(span)
     location: dict[str, Any] = {
-        "physicalLocation": {
-            "artifactLocation": {"uri": at["file"].replace("\\", "/")},
-            "region": {
-                "startLine": at["line"],
-                "startColumn": at["column"],
-                "endLine": at["end_line"],
-                "endColumn": at["end_column"],
-            },
-        }
+        "physicalLocation": {"artifactLocation": _sarif_file(at["file"]), "region": _sarif_region(at)}
     }
     return {**location, "message": {"text": text}} if text else location
 
@@ -148,30 +162,51 @@ def _sarif_location(span: Span, text: str = "") -> dict[str, Any]:
 def as_sarif(said: Sequence[Diagnostic], version: str) -> str:
     """The messages as a SARIF 2.1.0 log, as code-scanning services read it."""
     codes = {d.code.number: d.code for d in said}
+    order = sorted(codes)
     results = []
     for one in said:
         result: dict[str, Any] = {
             "ruleId": one.code.number,
+            "ruleIndex": order.index(one.code.number),
             "level": one.level.value,
             "message": {"text": "\n".join([one.title, *one.notes, *([f"help: {one.help}"] if one.help else [])])},
             "locations": [_sarif_location(one.span)],
         }
         if one.labels:
             result["relatedLocations"] = [_sarif_location(label.span, label.text or "here") for label in one.labels]
+        if one.fix is not None:
+            at = _region(one.fix.span)
+            change = {"deletedRegion": _sarif_region(at), "insertedContent": {"text": one.fix.text}}
+            result["fixes"] = [
+                {
+                    "description": {"text": one.help or "put it right"},
+                    "artifactChanges": [
+                        {"artifactLocation": _sarif_file(at["file"]), "replacements": [change]},
+                    ],
+                }
+            ]
         results.append(result)
-    rules = [
-        {"id": number, "name": codes[number].name, "shortDescription": {"text": codes[number].meaning}}
-        for number in sorted(codes)
-    ]
     log = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [
             {
-                "tool": {"driver": {"name": "schedc", "version": version, "rules": rules}},
+                "tool": {
+                    "driver": {"name": "schedc", "version": version, "rules": [_sarif_rule(codes[n]) for n in order]}
+                },
                 "columnKind": "unicodeCodePoints",
                 "results": results,
             }
         ],
     }
     return json.dumps(log, indent=2, ensure_ascii=False)
+
+
+def _sarif_rule(code: Code) -> dict[str, Any]:
+    """What is known of a message besides its words: its page is the help text."""
+    rule: dict[str, Any] = {"id": code.number, "name": code.name, "shortDescription": {"text": code.meaning}}
+    page = resources.files("schedc.compiler") / "explain" / f"{code.number}.md"
+    if page.is_file():
+        text = page.read_text(encoding="utf-8")
+        rule["help"] = {"text": re.sub(r"(?m)^(#+ |```.*$\n?)", "", text).strip(), "markdown": text.strip()}
+    return rule

@@ -24,10 +24,11 @@ MAX_ENTRIES = 4096
 MAX_BYTES = 1 << 20
 """A longer answer is not kept."""
 ABSENT = "-"
-FILE, FOLDER = "file", "folder"
+FILE, FOLDER, PLACE = "file", "folder", "place"
 
 Dependency = tuple[str, str, str]
-"""What a verdict depends on: FILE or FOLDER, its path, and the digest of what was found there."""
+"""What a verdict depends on: FILE (its content), FOLDER (which programs lie below) or PLACE (where a path leads), the
+path, and the digest of what was found there."""
 
 
 def _blake2(data: bytes) -> str:
@@ -44,7 +45,7 @@ def folder() -> str | None:
     if environ.get("SCHEDC_CACHE", "").lower() in ("off", "0", "no", "false"):
         return None
     base = environ.get("XDG_CACHE_HOME")
-    if base and os.path.isabs(base):  # noqa: PTH117, pathlib is an import
+    if base and os.path.isabs(base):
         return base + os.sep + "schedc"
     if os.name == "nt":
         base = environ.get("LOCALAPPDATA")
@@ -67,7 +68,7 @@ def entry(arguments: Sequence[str]) -> str | None:
         environ = os.environ
         shown = [str(out.isatty()), out.encoding, str(out.errors)]
         shown += [environ.get(name, "") for name in ("NO_COLOR", "FORCE_COLOR", "TERM")]
-        parts = [os.getcwd(), *shown, sys.version, str(sys.flags.optimize), *_installation(), *arguments]  # noqa: PTH109
+        parts = [os.getcwd(), *shown, sys.version, str(sys.flags.optimize), *_installation(), *arguments]
         return place + os.sep + _blake2("\0".join(parts).encode("utf-8", "surrogateescape"))
     except (OSError, ValueError, UnicodeError, AttributeError):
         return None
@@ -75,7 +76,7 @@ def entry(arguments: Sequence[str]) -> str | None:
 
 def _installation() -> list[str]:
     """What tells this compiler from another one: its files, and where its libraries are installed."""
-    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    here = os.path.dirname(os.path.abspath(__file__))
     found = [here]
     for inner in ("", "grammar", "compiler", "stdlib", "stdlib/dialects", "stdlib/recipes"):
         with os.scandir(f"{here}/{inner}") as entries:
@@ -88,7 +89,7 @@ def _installation() -> list[str]:
     for path in sys.path:
         if path.endswith(("site-packages", "dist-packages")):
             try:
-                found.append(f"{path} {os.stat(path).st_mtime_ns}")  # noqa: PTH116
+                found.append(f"{path} {os.stat(path).st_mtime_ns}")
             except OSError:
                 found.append(path)
     return found
@@ -97,11 +98,11 @@ def _installation() -> list[str]:
 def of_file(path: str) -> str:
     """A digest of a file: where it really lies, and what it holds."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             content = file.read()
     except (OSError, ValueError):
         return ABSENT
-    where = os.path.realpath(path).encode("utf-8", "surrogateescape")  # noqa: PTH114
+    where = os.path.realpath(path).encode("utf-8", "surrogateescape")
     return _blake2(where + b"\0" + content)
 
 
@@ -132,13 +133,15 @@ def of_folder(path: str) -> str:
 
 def current(kind: str, path: str) -> str:
     """The digest of what a dependency is now."""
+    if kind == PLACE:
+        return _blake2(f"{os.path.realpath(path)} {os.path.isdir(path)}".encode("utf-8", "surrogateescape"))
     return of_folder(path) if kind == FOLDER else of_file(path)
 
 
 def load(path: str) -> tuple[int, str] | None:
     """The exit status and the output that an entry holds, if all that it depends on is as it was."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             head = file.read(len(FORMAT) + 41)
             body = file.read(MAX_BYTES * 2)
         if not head.startswith(FORMAT) or head[len(FORMAT) :] != _blake2(body).encode() + b"\n":
@@ -165,14 +168,14 @@ def keep(path: str, status: int, text: str, on: Iterable[Dependency]) -> None:
         return
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
-        with open(temporary, "xb") as file:  # noqa: PTH123
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(temporary, "xb") as file:
             file.write(FORMAT + _blake2(body).encode() + b"\n" + body)
-        os.replace(temporary, path)  # noqa: PTH105
-        _tidy(os.path.dirname(path))  # noqa: PTH120
+        os.replace(temporary, path)
+        _tidy(os.path.dirname(path))
     except OSError:
         try:
-            os.unlink(temporary)  # noqa: PTH108
+            os.unlink(temporary)
         except OSError:
             pass
 
@@ -185,12 +188,12 @@ def _tidy(place: str) -> None:
     ages = []
     for name in names:
         try:
-            ages.append((os.stat(name).st_mtime_ns, name))  # noqa: PTH116
+            ages.append((os.stat(name).st_mtime_ns, name))
         except OSError:  # Another run has removed it.
             continue
     for _, name in sorted(ages)[: len(ages) - MAX_ENTRIES // 2]:
         try:
-            os.unlink(name)  # noqa: PTH108
+            os.unlink(name)
         except OSError:
             continue
 

@@ -7,7 +7,7 @@ from typing import Any
 from oracle_programs import Outcome, Record, Refusal, call
 
 TITLE = "MosaicML Composer"
-FRAMEWORKS = ("composer",)
+FRAMEWORKS = ("mosaicml",)
 TIMES = ("t_max", "t_warmup", "t_0", "step_size", "decay_period", "milestones")
 
 
