@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from schedc.compiler import expressions as ex
-from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Plan, Segment
+from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Plan, Segment, UnknownClock
 from schedc.compiler.printer import HELPERS, Printer, Scope
 from schedc.compiler.printer_text import Call, Line, floating, number
 
@@ -32,10 +32,6 @@ class Backend(Protocol):
     suffix: str
 
     def emit(self, plan: Plan) -> str: ...
-
-
-class UnknownClock(ValueError):
-    """A clock is read that the run says too little about."""
 
 
 def compositions(plan: Plan) -> dict[str, list[tuple[int | None, Binding]]]:
@@ -136,7 +132,7 @@ def piece_values(piece: ClockPiece, clock: str) -> tuple[Fraction, Fraction]:
         return Fraction(piece.update), Fraction(1)
     start, rate = getattr(piece, clock), getattr(piece, f"{clock}_per_update")
     if start is None or rate is None:
-        raise UnknownClock(f"nothing says how many {clock} an update takes")
+        raise UnknownClock(clock)
     return start, rate
 
 
@@ -372,7 +368,7 @@ class Curves:
         """What reads the global batch."""
         found = batches(self.plan)
         if not found:
-            raise UnknownClock("nothing says what the global batch is")
+            raise UnknownClock("samples")
         self.modules.add("bisect")
         lines = _table("BATCH_STARTS", [number(Fraction(u)).text for u, _ in found])
         lines += _table("BATCH_SIZES", [number(Fraction(b)).text for _, b in found])

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schedc.compiler.evaluate import binding_values
-from schedc.compiler.plan import Binding, Plan
-from schedc.compiler.readings import UnknownClock, readings_at
+from schedc.compiler.plan import Binding, Plan, UnknownClock
+from schedc.compiler.readings import readings_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

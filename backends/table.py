@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schedc.compiler.evaluate import binding_values
-from schedc.compiler.plan import Binding, Curve, Plan, Segment
-from schedc.compiler.readings import UnknownClock, readings_at
+from schedc.compiler.plan import Binding, Curve, Plan, Segment, UnknownClock
+from schedc.compiler.readings import readings_at
 from schedc.compiler.symbolic import text
 
 CLOCKS = ("epochs", "samples", "tokens")

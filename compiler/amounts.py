@@ -11,13 +11,13 @@ from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as say
 from schedc.compiler import messages_names
 from schedc.compiler import resolved as rd
-from schedc.compiler.clocks import Clocks, UnknownClock
+from schedc.compiler.clocks import Clocks
 from schedc.compiler.constants import approximate, as_fraction, exact
 from schedc.compiler.diagnostics import Diagnostic, Level
 from schedc.compiler.expressions import Expr
+from schedc.compiler.plan import UnknownClock
 from schedc.compiler.resolve import type_of
 from schedc.compiler.source import Span
-
 
 LARGEST = Fraction(2) ** 1023
 """Numbers from here on are refused: they do not fit in double precision."""
@@ -556,6 +556,8 @@ def _told(name: str, definition: rd.Definition) -> tuple[str, ...]:
 def check_value(
     name: str, type_: rd.Type, node: rd.Expr, where: Env, env: Env, frame: Frame, declared: Span | None
 ) -> None:
+    if type_.kind not in ("number", "count", "duration", "level"):
+        return
     if isinstance(node, rd.Variable) and node.name in ("none", "start", "inf"):
         return
     nodes = items(node, where) if type_.is_list else [(node, where)]

@@ -17,17 +17,10 @@ from math import floor
 from typing import Protocol
 
 from schedc.compiler import plan
+from schedc.compiler.plan import UnknownClock
 
 MAX_PIECES = 20_000
 """More changes of the batch size than this within a run are refused."""
-
-
-class UnknownClock(Exception):
-    """A clock that nothing in the program makes known."""
-
-    def __init__(self, clock: str) -> None:
-        super().__init__(clock)
-        self.clock = clock
 
 
 class ClockError(Exception):

@@ -217,6 +217,10 @@ class Modified(Placed):
         if self.horizon is not None:
             mark = Mark(self.clock, self.origin + self.horizon)
             own = [] if self.ground.passed(mark, position) else [mark]
+        if self.at_nodes and not self.input_nodes and not self.ground.growing:
+            # Read at other times alone, the piped schedule shows its boundaries elsewhere, inside the one formula.
+            end = self.inner.end
+            return own if end is None else [*own, Mark("steps", end)]
         return own + self.inner.marks(position)
 
     def end_value(self) -> Expr:

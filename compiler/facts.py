@@ -103,13 +103,17 @@ def direction(segment: Segment, first: int, last: int, draft: plan.Plan) -> Way:
     found: set[Way] = set()
     # With what feedback has left at both ends of its range the way must be the same.
     for corner in (Fraction(1), Fraction(1, 10**6)) if factors else (Fraction(1),):
-        env = {**others, **{ex.Var(f): (corner, corner) for f in factors}}
+        env = dict(others)
+        env.update({ex.Var(f): (corner, corner) for f in factors})
         found.add(_way(segment.expr, first, last, env, draft))
     return found.pop() if len(found) == 1 else "unknown"
 
 
 def _way(expr: Expr, first: int, last: int, env: dict[Expr, Any], draft: plan.Plan) -> Way:
-    ways: tuple[tuple[Literal["increasing", "decreasing"], Way], ...] = (("decreasing", "falls"), ("increasing", "rises"))
+    ways: tuple[tuple[Literal["increasing", "decreasing"], Way], ...] = (
+        ("decreasing", "falls"),
+        ("increasing", "rises"),
+    )
     holds = [
         way
         for claim, way in ways

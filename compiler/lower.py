@@ -13,12 +13,13 @@ from schedc.compiler import messages_layout as say
 from schedc.compiler import messages_names, plan
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import LARGEST, Env, Frame, Ground, Stop, check_value, flag, formal_argument, number, word
-from schedc.compiler.clocks import ClockError, UnknownClock
+from schedc.compiler.clocks import ClockError
 from schedc.compiler.constants import exact
 from schedc.compiler.cycles import Ticked
 from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.placed import Context, Placed, Study, enter, fix
 from schedc.compiler.placing import place
+from schedc.compiler.plan import UnknownClock
 from schedc.compiler.resolve import type_of, varies_with
 from schedc.compiler.settings import batch_settings, ground_of, train_settings
 from schedc.compiler.source import Span

@@ -27,7 +27,9 @@ NEGATIVE = code("SC316", "negative-duration", "a duration below zero")
 OWN_CLOCK = code(
     "SC317", "imported-clock", "an imported schedule with clocks of its own, used where they can't be followed"
 )
-TOO_LARGE = code("SC330", "expands-too-far", "a program that becomes too large when definitions and lets are written out")
+TOO_LARGE = code(
+    "SC330", "expands-too-far", "a program that becomes too large when definitions and lets are written out"
+)
 NUMBER_SIZE = code("SC331", "number-too-large", "a number that does not fit in double precision")
 BAD_SETTING = code("SC318", "bad-setting", "a setting with a value it can't have")
 SHORTER = code("SC320", "shorter-than-run", "a schedule that ends before the run does")
@@ -198,12 +200,17 @@ def too_much_work(limit: int, span: Span) -> Diagnostic:
 
 def too_nested(what: str, limit: int | None, span: Span) -> Diagnostic:
     deep = "too deep" if limit is None else f"more than {limit} deep"
-    return error(TOO_LARGE, f"{what} stand {deep} inside each other here", span, help="use fewer of them, each for more")
+    return error(
+        TOO_LARGE, f"{what} stand {deep} inside each other here", span, help="use fewer of them, each for more"
+    )
 
 
 def formula_too_large(parts: int, limit: int, span: Span) -> Diagnostic:
     return error(
-        TOO_LARGE, f"written out, this formula has {parts} parts, more than {limit}", span, help="shorten the formula or its lists"
+        TOO_LARGE,
+        f"written out, this formula has {parts} parts, more than {limit}",
+        span,
+        help="shorten the formula or its lists",
     )
 
 

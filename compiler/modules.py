@@ -311,7 +311,8 @@ class Builder(LetTable):
             case syntax.Call(args=args):
                 levels = ("from", "to", "low", "high")
                 return replace(
-                    tree, args=tuple(replace(a, value=self.in_samples(a.value)) if a.name in levels else a for a in args)
+                    tree,
+                    args=tuple(replace(a, value=self.in_samples(a.value)) if a.name in levels else a for a in args),
                 )
         return tree
 

@@ -15,9 +15,9 @@ from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as say
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, Frame, Ground, Mark, check_bounds, checked_duration, formal_argument, stop
-from schedc.compiler.clocks import UnknownClock
 from schedc.compiler.constants import exact
 from schedc.compiler.expressions import Expr
+from schedc.compiler.plan import UnknownClock
 from schedc.compiler.source import Span
 
 if TYPE_CHECKING:

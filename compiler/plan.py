@@ -47,6 +47,14 @@ class ScheduleEnded(RuntimeError):
     """Training went on into a stage that is `error`."""
 
 
+class UnknownClock(ValueError):
+    """A clock that is read where the run says too little about it. `clock` is its name."""
+
+    def __init__(self, clock: str) -> None:
+        super().__init__(f"nothing says how many {clock} an update takes")
+        self.clock = clock
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 

@@ -84,7 +84,9 @@ def segment_range(expr: Expr, first: int, last: int, draft: plan.Plan, others: G
         ]
     except OverflowError:  # Exact bounds that no float can show: nothing is known of the range.
         unknown = Interval(-math.inf, math.inf, True)
-        return Range(unknown, unknown, Fraction(first), Fraction(first), maybe_undefined=True, complete=False, evaluations=0)
+        return Range(
+            unknown, unknown, Fraction(first), Fraction(first), maybe_undefined=True, complete=False, evaluations=0
+        )
     low, high = min(found, key=lambda r: r.least.lo), max(found, key=lambda r: r.greatest.hi)
     return Range(
         least=low.least, greatest=high.greatest, at_least=low.at_least, at_greatest=high.at_greatest,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from schedc.compiler.plan import Clocks
+from schedc.compiler.plan import Clocks, UnknownClock
 
 FITS = 2**62
 """Integers in arrays stay below this, so that 64 bits hold them."""
@@ -31,14 +31,6 @@ Array = Any
 
 
 # No "Error" in the name: it names what is missing, and a diagnostic is made of it.
-class UnknownClock(Exception):
-    """A clock that the run says too little about: nothing gives its rate at the position asked for."""
-
-    def __init__(self, clock: str) -> None:
-        super().__init__(f"nothing says how many {clock} an update takes")
-        self.clock = clock
-
-
 class Exact(NamedTuple):
     """An exact number, or an array of them: num / den. `top` and `deep` bound |num| and den."""
 

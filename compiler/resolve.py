@@ -488,6 +488,10 @@ class Names:
                 else self.bad(say.wrong_type(name, str(type_), type_of(node), node.span, f"write `{name}=[…]`"))
             )
         if type_.kind == "curve" and isinstance(tree, syntax.Name) and tree.text not in scope.formals:
+            let = self.lets.get(tree.text)
+            if let is not None and isinstance(let.value, rd.CurveRef):
+                let.used = True
+                return rd.CurveRef(tree.span, let.value.curve)
             curve = self.definition("curves", tree)
             if curve is None:
                 return self.bad(say.unknown_name(tree.text, "curve", tree.span, self.known("curves")))

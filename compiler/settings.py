@@ -11,14 +11,14 @@ from schedc.compiler import messages_layout as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Declared, Env, Frame, Ground, Quantity, Stop, duration, flag, number
-from schedc.compiler.clocks import ClockError, Clocks, Size, UnknownClock
+from schedc.compiler.clocks import ClockError, Clocks, Size
 from schedc.compiler.constants import exact
 from schedc.compiler.kinds import is_operand, varying
 from schedc.compiler.placed import Context, Placed, fix
 from schedc.compiler.placing import place
+from schedc.compiler.plan import UnknownClock
 from schedc.compiler.resolve import type_of
 from schedc.compiler.source import Span
-
 
 CHANGE = 10
 """What one look at a scheduled batch size counts, beside the parts of its formula."""

@@ -3,6 +3,7 @@
 An unchanged `schedc check` is answered here, from disk, before the command line and the compiler are imported.
 """
 
+import os
 import sys
 
 
@@ -16,7 +17,9 @@ def main() -> None:
         if kept is not None:
             status = verdicts.answer(kept)
             if status is not None:
-                sys.exit(status)
+                # All is written; taking the interpreter apart would take as long again as the answer did.
+                sys.stderr.flush()
+                os._exit(status)
     from schedc.cli import run
 
     sys.exit(run(kept=kept))

@@ -57,7 +57,7 @@ def plot_command(
     for name in chosen(list(dict.fromkeys([n for p in plans for n in p.names] + ["batch"])), names):
         assert name
     from schedc.backends import plot
-    from schedc.compiler.readings import UnknownClock
+    from schedc.compiler.plan import UnknownClock
 
     base = plans[0]._base
     try:

@@ -253,8 +253,7 @@ def eval_command(request: Request, at: tuple[str, ...], names: tuple[str, ...], 
     Update n is the one after n updates have been made. Relative schedules are factors, unless --base is given.
     No observation of `plateau` is assumed.
     """
-    from schedc.compiler.plan import ScheduleEnded
-    from schedc.compiler.readings import UnknownClock
+    from schedc.compiler.plan import ScheduleEnded, UnknownClock
     from schedc.quantities import places
 
     out = console()

@@ -86,7 +86,8 @@ def _update_at(place: Quantity, plan: Plan) -> int:
         if place.unit is None and place.value.denominator != 1:
             raise ValueError(f"{float(place.value)} is no update; updates are whole numbers")
         return math.floor(place.value)
-    from schedc.compiler.readings import UnknownClock, position
+    from schedc.compiler.plan import UnknownClock
+    from schedc.compiler.readings import position
 
     try:
         if not plan.clocks:

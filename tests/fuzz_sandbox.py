@@ -160,7 +160,9 @@ def _serve() -> None:
 
     # What is loaded once is not counted against a text.
     compile_source(Source("<warm>", "lr = warmup 5 to=1 -> cosine(10, to=10%) | staircase 2\nlr(3)"))
-    compile_source(Source("<warm>", "train { length = 9 steps }\nlr = warmup 5 to=1 -> cosine to=10%\nassert max(lr) <= 1"))
+    compile_source(
+        Source("<warm>", "train { length = 9 steps }\nlr = warmup 5 to=1 -> cosine to=10%\nassert max(lr) <= 1")
+    )
     for line in sys.stdin:
         print(json.dumps(_serve_one(json.loads(line))), flush=True)  # noqa: T201
 

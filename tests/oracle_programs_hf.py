@@ -23,7 +23,9 @@ def program(record: Record) -> str | Outcome:
     name = given.pop("name")
     extra = given.pop("scheduler_specific_kwargs") or {}
     if name == "greedy":
-        return Exclusion("GreedyLR raises the rate on good metrics, averages them and starts afresh: no schedule of progress")
+        return Exclusion(
+            "GreedyLR raises the rate on good metrics, averages them and starts afresh: no schedule of progress"
+        )
     arguments = {k: v for k, v in given.items() if v is not None}
     arguments |= {k: f'"{v}"' if isinstance(v, str) else v for k, v in extra.items()}
     text = "use hf; lr = " + call(f"hf.{name}", arguments)

@@ -7,9 +7,7 @@ from oracle_programs import Exclusion, Outcome, Program, Record, Refusal, call
 TITLE = "optax"
 FRAMEWORKS = ("optax",)
 
-PATIENCE_0 = (
-    "with patience=0 optax cuts whenever the metric improves and never otherwise; here the entry refuses patience below 1"
-)
+PATIENCE_0 = "with patience=0 optax cuts whenever the metric improves and never otherwise; here the entry refuses patience below 1"
 JOINED = {
     "constant(0.3)": "optax.constant_schedule(0.3)",
     "constant(0.2)": "optax.constant_schedule(0.2)",
@@ -51,6 +49,8 @@ def joined(record: Record) -> str | Outcome:
     """join_schedules as a chain; parts that optax never reaches are left out."""
     parts, boundaries = record["params"]["schedules"], record["params"]["boundaries"]
     if boundaries != sorted(boundaries):
-        return Exclusion("optax does not look at the order of the boundaries, and the last one passed wins; a chain can't")
+        return Exclusion(
+            "optax does not look at the order of the boundaries, and the last one passed wins; a chain can't"
+        )
     stages = [f"{JOINED[p]} until {b}" for p, b in zip(parts, boundaries, strict=False)]
     return "use optax; lr = " + " -> ".join([*stages, JOINED[parts[len(boundaries)]]])

@@ -471,19 +471,16 @@ def test_the_cosine_of_olmo_2_was_planned_for_more_tokens() -> None:
 def test_stage_2_of_olmo_2_7b_starts_where_another_step_ended() -> None:
     jump = said("olmo2_7b_stage2", "SC403")
     assert jump.title == "`from` makes the value jump from 6.13511e-05 to 6.1499e-05 at update 928_646"
-    assert jump.primary.text == "+0.241 % of the entering value"
-    assert quiet("olmo2_7b_stage2", peak=f"{value(plan('olmo2_7b_stage1'), '928_646 steps'):.17g}") is False
-    without = (
-        source("olmo2_7b_stage2").text.replace("linear from=peak for", "linear for").replace("param peak", "let unused")
-    )
-    assert not any(d.code.number == "SC403" for d in compiled(without).said)
+    assert "0.241 %" in jump.primary.text
+    going_on = compiled(source("olmo2_7b_stage2").text.replace("linear from=peak for", "linear for"))
+    assert not any(d.code.number == "SC403" for d in going_on.said)
 
 
 def test_the_released_peak_of_olmo_2_13b_does_not_fit_its_stage_2() -> None:
     assert quiet("olmo2_13b_stage2")
     jump = said("olmo2_13b_stage2", "SC403", stage1_peak="3e-4")
     assert "from 3e-05 to 9e-05" in jump.title
-    assert jump.primary.text.startswith("3 times")
+    assert "3 times" in jump.primary.text
 
 
 def test_smollm3_decays_for_one_step_more_than_it_has() -> None:

@@ -16,12 +16,12 @@ import torch
 
 import schedc
 from schedc.backends import reference
-from schedc.backends.base import UnknownClock, compositions
+from schedc.backends.base import compositions
 from schedc.backends.selectors import param_groups
 from schedc.backends.torch_scheduler import scheduler
 from schedc.backends.torch_source import emit
 from schedc.compiler import expressions as ex
-from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Plan, ScheduleEnded, Segment
+from schedc.compiler.plan import Binding, ClockPiece, Clocks, Curve, Plan, ScheduleEnded, Segment, UnknownClock
 
 N = ex.num
 STEPS = Clocks(pieces=(ClockPiece(update=0),))
