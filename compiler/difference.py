@@ -34,6 +34,7 @@ from schedc.compiler.plan import (
     Run,
     ScheduleEnded,
     Segment,
+    UnknownClock,
 )
 
 TOLERANCE = 1e-12
@@ -456,7 +457,7 @@ def _agree(stretch: _Stretch, a: _Schedule, b: _Schedule) -> bool:
     n = np.unique(np.linspace(stretch.first, last, 65).astype(np.int64))
     try:
         x, y = a.values(n), b.values(n)
-    except (ScheduleEnded, ValueError, rd.UnknownClock):
+    except (ScheduleEnded, ValueError):
         return False
     peak = max(_peak(x), _peak(y))
     return bool((_apart(x, y) <= 1e-9 * peak).all())
@@ -646,7 +647,7 @@ class _Search:
                 env[ex.Var(name)] = (value, value)
         try:
             return certify_range(difference, Fraction(low), Fraction(high), env=env, clocks=clocks, budget=budget)
-        except (KeyError, IndexError, ValueError, rd.UnknownClock):
+        except (KeyError, IndexError, ValueError):
             return None
 
     def _farthest(self) -> None:
@@ -770,7 +771,7 @@ def _of_clocks(a: Plan, b: Plan, first: int) -> Iterator[Changed]:
         for clocks in (one, other):
             try:
                 shown.append((np.asarray(rd.readings_at(clocks, clock, n), dtype=np.float64), clocks))
-            except (rd.UnknownClock, IndexError):
+            except (UnknownClock, IndexError):
                 shown.append(None)
         x, y = shown
         if x is None and y is None:

@@ -5,8 +5,7 @@
 | parse | `grammar.parse.parse` | `Source` | `syntax.Program` | SC1xx |
 | resolve | `compiler.modules.resolve` | `syntax.Program` | `resolved.Program` | SC2xx |
 | lower | `compiler.lower.lower` | `resolved.Program` | `Timeline` | SC3xx |
-| check | `check_values`, `asserts`, `check_batch`, `check_init` | `Timeline` | messages and facts | SC4xx, SC6xx, SC7xx
-|
+| check | `check_values`, `asserts`, `check_batch`, `check_init` | `Timeline` | facts | SC4xx, SC6xx, SC7xx |
 | plan | `compiler.planning.to_plan` | `Timeline` | `plan.Plan` | |
 | emit | `backends.*` | `plan.Plan` | scheduler, source, table, picture | SC5xx |
 """

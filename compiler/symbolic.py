@@ -15,7 +15,7 @@ from typing import Any
 from schedc.compiler import expressions as ex
 from schedc.compiler import readings as rd
 from schedc.compiler.intervals import affine, derivative, exact_bounds
-from schedc.compiler.plan import Clocks
+from schedc.compiler.plan import Clocks, UnknownClock
 
 MAX_NODES = 400
 """Larger expressions are not handed to SymPy when something has to be decided."""
@@ -309,7 +309,7 @@ def equal(a: ex.Expr, b: ex.Expr) -> bool | None:
     for values in _samples(leaves):
         try:
             x, y = (exact_bounds(e, Fraction(0), Fraction(0), {}, values=values) for e in (a, b))
-        except (KeyError, IndexError, rd.UnknownClock):
+        except (KeyError, IndexError, UnknownClock):
             break
         if not (x.maybe_undefined or y.maybe_undefined) and (x.hi < y.lo or y.hi < x.lo):
             return False

@@ -43,7 +43,11 @@ def program(record: Record) -> str | Outcome:
         given |= {"milestones": milestones, "values": values}
     if given.get("cycle_mult", 1) % 1:
         return "use ignite; lr = " + " -> ".join(cycles(name, given, len(record["lr"])))
-    return "use ignite; lr = " + call(f"ignite.{name}", given)
+    text = "use ignite; lr = " + call(f"ignite.{name}", given)
+    if given.get("end_value_mult", 1) > 1:
+        # It grows for ever: finite only in a run that ends.
+        text += f"; train {{ length = {len(record['lr'])} steps }}"
+    return text
 
 
 def cycles(name: str, given: dict[str, Any], updates: int) -> list[str]:

@@ -25,6 +25,7 @@ from schedc.compiler.plan import (
     ScheduleEnded,
     Segment,
     Selection,
+    UnknownClock,
 )
 
 # An epoch of 50 000 samples in batches of 128: the last of its 391 updates takes 80.
@@ -231,11 +232,11 @@ def test_an_unknown_clock_is_named() -> None:
     )
     assert readings.reading(known_till_10, "tokens", Fraction(10)) == 40
     assert readings.readings_at(known_till_10, "tokens", np.array([3, 10])).tolist() == [12, 40]
-    with pytest.raises(readings.UnknownClock, match="how many tokens"):
+    with pytest.raises(UnknownClock, match="how many tokens"):
         readings.reading(known_till_10, "tokens", Fraction(11))
-    with pytest.raises(readings.UnknownClock, match="how many tokens"):
+    with pytest.raises(UnknownClock, match="how many tokens"):
         readings.readings_at(known_till_10, "tokens", np.array([3, 11]))
-    with pytest.raises(readings.UnknownClock) as caught:
+    with pytest.raises(UnknownClock) as caught:
         readings.reading(known_till_10, "samples", Fraction(3))
     assert caught.value.clock == "samples"
 

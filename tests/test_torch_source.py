@@ -264,7 +264,7 @@ def test_conversions_between_clocks() -> None:
 def test_a_clock_that_the_run_says_nothing_of() -> None:
     with pytest.raises(UnknownClock, match="how many tokens"):
         emit(hand_built(piece(0, None, ex.Reading("tokens"))))
-    with pytest.raises(UnknownClock, match="global batch"):
+    with pytest.raises(UnknownClock, match="how many samples"):
         emit(hand_built(piece(0, None, ex.Var("batch"))))
 
 
