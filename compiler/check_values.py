@@ -21,7 +21,7 @@ from schedc.compiler import plan
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, formal_argument
 from schedc.compiler.constants import exact
-from schedc.compiler.diagnostics import Diagnostic
+from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.facts import facts_of
 from schedc.compiler.intervals import Range
 from schedc.compiler.placed import Seam
@@ -49,8 +49,9 @@ def check_values(line: Timeline, draft: plan.Plan, base: float | None) -> Checke
     for laid in _in_order(line.bindings):
         found = _binding(laid, line, draft, ranges, base, facts)
         said += found
-    for laid in line.bindings:
-        facts += facts_of(laid, line, draft)
+    if not errors(said):  # A Plan without errors alone has facts; and what is no number has none.
+        for laid in line.bindings:
+            facts += facts_of(laid, line, draft)
     for group in line.groups:
         for laid in group.bindings:
             said += _binding(laid, line, draft, dict(ranges), base, [])
@@ -107,7 +108,7 @@ def _binding(
         low, high = span_range.least.lo, span_range.greatest.hi
         suspicious = span_range.maybe_undefined or not np.isfinite(float(high)) or not np.isfinite(float(low))
         # Intervals take batch and other bindings as if they moved on their own; every update tells it exactly.
-        loose = laid in line.bindings and reads_more_than_clocks(segment.expr)
+        loose = laid in line.bindings and (reads_more_than_clocks(segment.expr) or not span_range.complete)
         values = every_update(segment.expr, first, last, draft, base) if suspicious or loose else None
         if suspicious or values is not None:
             if values is None:
@@ -295,7 +296,8 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
     if end is not None and end < run.end and laid.after is not None and laid.segments[-1].error is None:
         yield layout.shorter(laid.name, _at(end), _at(run.end), shown(laid.after), laid.segments[-1].span)
     for i, s in enumerate(laid.segments):
-        if s.start < run.end and s.end is not None and s.end > run.end and s.horizon is not None and s.begins != s.ends:
+        cut_short = s.end is not None and s.end > run.end and (s.begins != s.ends or _ceil(s.end) > run.updates)
+        if s.start < run.end and s.end is not None and cut_short and s.horizon is not None:
             from schedc.compiler.placed import fix
 
             cut = fix(s.expr, run.end, line.grounds[s.table])
@@ -312,4 +314,8 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
 
 
 def _at(position: Fraction) -> str:
-    return f"update {layout.show(-(-position.numerator // position.denominator))}"
+    return f"update {layout.show(_ceil(position))}"
+
+
+def _ceil(position: Fraction) -> int:
+    return -(-position.numerator // position.denominator)

@@ -289,7 +289,7 @@ def longer(name: str, end: str, run: str, value: str, planned: str, span: Span) 
         LONGER,
         f"the run ends at {run}, before this stage of `{name}` does at {end}",
         span,
-        f"cut at {value}, on the way to {planned}",
+        f"cut at {value}" + (f", on the way to {planned}" if planned != value else ""),
     )
 
 
