@@ -548,8 +548,9 @@ def _told(name: str, definition: rd.Definition) -> tuple[str, ...]:
     """What the documentation of a library's definition says about a parameter: the sentences that name it."""
     if not definition.module.is_library or definition.doc is None:
         return ()
-    sentences = re.split(r"(?<=[.:])\s+(?=[A-Z`])", " ".join(definition.doc.split()))
-    found = [s for s in sentences if re.search(rf"(?<![\w.]){name}(?!\w)", s) and not s.startswith("Source:")]
+    prose = re.split(r"(?m)^\s*(?:Source|Example):", definition.doc)[0]
+    sentences = re.split(r"(?<=[.:])\s+(?=[A-Z`])", " ".join(prose.split()))
+    found = [s for s in sentences if re.search(rf"(?<![\w.]){name}(?!\w)", s)]
     return (f"`{definition.name}`: {' '.join(found)}",) if found else ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -28,9 +28,23 @@ TOLERANCE = 1e-9
 """`==` holds to this, relative to the larger side, or to the binding's peak if one side is 0."""
 EVERY_UPDATE = 5_000_000
 """A run of more updates is not decided update by update."""
+MAX_LOOKS = 200_000_000
+"""Looks at values that all claims of a file may take together, whatever the groups."""
+COMPUTED = 8
+"""What computing a value counts, against looking at it again."""
 FURTHEST = 1 << 62
 """No claim can speak of a position from here on."""
 ASKED = ("max", "min", "first", "last", "end", "mean", "continuous", "decreasing", "increasing")
+
+
+@dataclass(slots=True)
+class Known:
+    """Values of bindings at every update, by case and name, and how many values were looked at."""
+
+    values: dict[tuple[tuple[int, ...], tuple[tuple[int, float], ...], str], np.ndarray[Any, Any]] = field(
+        default_factory=dict
+    )
+    looks: int = 0
 
 
 class Deferred(Exception):
@@ -69,6 +83,7 @@ class Amount:
 
 def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Iterator[Diagnostic]:
     """Decide every assertion of the file."""
+    known = Known()
     for claim in line.program.main.claims:
         text = " ".join(claim.tree.span.text.split())
         waits: NeedsModel | None = None
@@ -76,7 +91,7 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
         try:
             for case in _cases(draft, claim.tree):
                 try:
-                    failure = _Claims(line, draft, base, case, claim.tree.span).failure(claim.tree)
+                    failure = _Claims(line, draft, base, case, claim.tree.span, known).failure(claim.tree)
                 except NeedsModel as reason:
                     waits = waits or reason
                 if failure:
@@ -144,9 +159,11 @@ class _Lets(LetTable):
 class _Claims:
     """Claims of one file in one case."""
 
-    def __init__(self, line: Timeline, draft: plan.Plan, base: float | None, case: Case, span: Span) -> None:
+    def __init__(
+        self, line: Timeline, draft: plan.Plan, base: float | None, case: Case, span: Span, known: Known
+    ) -> None:
         self.line, self.draft, self.base, self.case, self.span = line, draft, base, case, span
-        self.cache: dict[str, np.ndarray[Any, Any]] = {}
+        self.known = known
         if case.rules == (-1,):
             raise Malformed(say.bad_assert("no group has this selector", span))
 
@@ -375,9 +392,11 @@ class _Claims:
         return float(np.abs(self.all_values(name)).max(initial=0))
 
     def all_values(self, name: str) -> np.ndarray[Any, Any]:
-        if name not in self.cache:
-            n = self.updates()
-            if n > EVERY_UPDATE:
+        key = (self.case.rules, tuple(self.case.factors.items()), name)
+        n = self.updates()
+        self.known.looks += n if key in self.known.values else COMPUTED * n
+        if key not in self.known.values or self.known.looks > MAX_LOOKS:
+            if n > EVERY_UPDATE or self.known.looks > MAX_LOOKS:
                 raise Malformed(
                     say.undecided(
                         f"this holds over {layout.show(n)} updates",
@@ -385,8 +404,8 @@ class _Claims:
                         self.span,
                     )
                 )
-            self.cache[name] = self.values(name, np.arange(n))
-        return self.cache[name]
+            self.known.values[key] = self.values(name, np.arange(n))
+        return self.known.values[key]
 
     def values(self, name: str, n: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if any(b.name == name for b in self.draft.lets):

@@ -20,10 +20,10 @@ from schedc.compiler import messages_values as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, formal_argument
+from schedc.compiler.certify import Range
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.facts import facts_of
-from schedc.compiler.intervals import Range
 from schedc.compiler.placed import Seam
 from schedc.compiler.ranges import every_update, owned, reads_more_than_clocks, segment_range
 from schedc.compiler.resolve import reads

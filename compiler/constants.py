@@ -10,6 +10,9 @@ import mpmath
 from schedc.compiler import expressions as ex
 from schedc.compiler.expressions import Expr
 
+LARGEST_POWER = 1 << 17
+"""Powers of 2 and of e beyond this one have no value here: they are far from anything that a double holds."""
+
 
 def exact(expr: Expr) -> Fraction | None:
     """The value of a constant expression, where it is rational; floor, ceil and round of irrational ones included."""
@@ -58,6 +61,7 @@ def _mpf(expr: Expr) -> Any:
             return {"pi": mpmath.pi, "e": mpmath.e, "inf": mpmath.inf}[name] + 0
         case ex.Op(name, args):
             a = [_mpf(x) for x in args]
+            _moderate(name, a)
             simple = {
                 "add": lambda: a[0] + a[1], "sub": lambda: a[0] - a[1], "mul": lambda: a[0] * a[1], "div": lambda: a[0] / a[1],
                 "neg": lambda: -a[0], "pow": lambda: mpmath.mpf(1) if a[1] == 0 else mpmath.power(a[0], a[1]),
@@ -74,6 +78,19 @@ def _mpf(expr: Expr) -> Any:
                 raise ValueError(name)
             return value
     raise KeyError(expr)
+
+
+def _moderate(name: str, args: list[Any]) -> None:
+    """Refuse what takes mpmath as many digits as its result, or its argument, is large."""
+    x = args[0]
+    if not all(map(mpmath.isfinite, args)):
+        return
+    if (name == "pow" and abs(args[1]) * (abs(mpmath.mag(x)) + 1 if x else 1) > LARGEST_POWER) or (
+        name in ("exp", "tanh") and abs(x) > LARGEST_POWER
+    ):
+        raise OverflowError(name)
+    if name in ("sin", "cos", "tan", "mod", "floor", "ceil", "round") and x and mpmath.mag(x) > ex.MAX_EXACT_BITS:
+        raise OverflowError(name)
 
 
 def as_fraction(value: Any) -> Fraction | None:

@@ -163,7 +163,11 @@ def compare(a: Plan, b: Plan, *, first: int = 0, bases: tuple[float | None, floa
 
 
 def first_difference(
-    a: Callable[[Places], Array], b: Callable[[Places], Array], first: int, last: int, tolerance: float = 0.0
+    a: Callable[[Places], NDArray[Any]],
+    b: Callable[[Places], NDArray[Any]],
+    first: int,
+    last: int,
+    tolerance: float = 0.0,
 ) -> int | None:
     """The first update in first … last where two functions of an array of updates differ by more than the tolerance."""
     for low in range(first, last + 1, CHUNK):
@@ -536,7 +540,7 @@ class _Search:
 
     def run(self) -> None:
         total = sum(self._last(s) - s.first + 1 for s in self.stretches)
-        self._measure()
+        self._measure(whole=total <= EVERY_UPDATE)
         for s in self.stretches:
             if s.a is None or s.b is None:
                 self._found(s.first, math.inf)
@@ -555,12 +559,19 @@ class _Search:
         assert s.last is not None
         return s.last
 
-    def _measure(self) -> None:
-        """The peak: what differences are measured against."""
+    def _measure(self, whole: bool) -> None:
+        """The peak, which differences are measured against: of every update, or, of a long run, of some."""
         for s in self.stretches:
-            if s.a is not None and s.b is not None:
-                size = min(self._last(s) - s.first + 1, 1 + 50_000 // len(self.stretches))
-                n = np.unique(np.linspace(s.first, self._last(s), max(2, size)).astype(np.int64))
+            if s.a is None or s.b is None:
+                continue
+            if whole:
+                parts = [
+                    np.arange(k, min(k + CHUNK, self._last(s) + 1)) for k in range(s.first, self._last(s) + 1, CHUNK)
+                ]
+            else:
+                size = max(2, 1 + 50_000 // len(self.stretches))
+                parts = [np.unique(np.linspace(s.first, self._last(s), size).astype(np.int64))]
+            for n in parts:
                 self.peak = max(self.peak, *(_peak(v) for v in self._values(n)))
         for schedule in (self.a, self.b):
             for segment in schedule.curve.segments[:1000]:
@@ -627,7 +638,7 @@ class _Search:
 
     def _enclosure(self, s: _Stretch, low: int, high: int, budget: int) -> Any:
         """The range of the difference, or None if it is not one formula."""
-        from schedc.compiler.intervals import certify_range
+        from schedc.compiler.certify import certify_range
 
         if s.a is None or s.b is None:
             return None
@@ -636,18 +647,22 @@ class _Search:
         one, other = self.a.side.plan, self.b.side.plan
         shift = 0 if one.clocks == other.clocks else len(one.clocks)
         clocks = (*one.clocks, *other.clocks) if shift else one.clocks
-        difference = ex.op("sub", s.a, _shifted(s.b, shift))
+        x, y = s.a, _shifted(s.b, shift)
         env: dict[ex.Expr, Any] = {}
-        for name in ex.variables(difference):
+        for name in ex.variables(x) | ex.variables(y):
             if name.startswith("batch"):
                 sizes = [p.batch for c in clocks for p in c.pieces if p.batch is not None] or [1]
                 env[ex.Var(name)] = (Fraction(min(sizes)), Fraction(max(sizes)))
             else:
                 value = Fraction(str({**self.b.given(), **self.a.given()}.get(name, 1.0)))
                 env[ex.Var(name)] = (value, value)
+        where = _Box(Fraction(low), Fraction(high), env, clocks)
         try:
-            return certify_range(difference, Fraction(low), Fraction(high), env=env, clocks=clocks, budget=budget)
-        except (KeyError, IndexError, ValueError):
+            # Where a choice falls one way all over the box, no correlation is lost to it.
+            x, y = where.settled(x), where.settled(y)
+            difference = ex.ZERO if x == y else ex.op("sub", x, y)
+            return certify_range(difference, where.low, where.high, env=env, clocks=clocks, budget=budget)
+        except (KeyError, IndexError, ValueError, UnknownClock):
             return None
 
     def _farthest(self) -> None:
@@ -672,6 +687,46 @@ class _Search:
             top = int(np.argmax(apart))
             if apart[top] > self.largest:
                 self.largest, self.farthest = float(apart[top]), int(n[top])
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A stretch of positions, and what formulas read there."""
+
+    low: Fraction
+    high: Fraction
+    env: Mapping[ex.Expr, Any]
+    clocks: Sequence[Clocks]
+
+    def settled(self, expr: ex.Expr) -> ex.Expr:
+        """The formula without the choices that fall one way all over the box."""
+        return ex.rebuild(expr, self._settle)
+
+    def _settle(self, e: ex.Expr) -> ex.Expr | None:
+        match e:
+            case ex.Op("clamp", (x, least, most)):
+                return self.settled(ex.Op("min", (ex.Op("max", (x, least)), most)))
+            case ex.Op("max" | "min" as name, (x, y)):
+                above = self._is_above(x, y)
+                if above is not None:
+                    return self.settled(x if above == (name == "max") else y)
+            case ex.Op("if", (ex.Op("ge" | "gt" | "lt" | "le" as sign, (x, y)), yes, no)):
+                above = self._is_above(x, y, strictly=sign in ("gt", "le"))
+                if above is not None:
+                    return self.settled(yes if above == (sign in ("ge", "gt")) else no)
+        return None
+
+    def _is_above(self, x: ex.Expr, y: ex.Expr, strictly: bool = False) -> bool | None:
+        """Whether x >= y everywhere (x > y if `strictly`), or the contrary everywhere; None if neither is sure."""
+        from schedc.compiler.certify import certify_sign
+
+        for relation in ("gt", "le") if strictly else ("ge", "lt"):
+            found = certify_sign(
+                ex.op("sub", x, y), self.low, self.high, relation, env=self.env, clocks=self.clocks, budget=40
+            )
+            if found.outcome == "proved":
+                return relation in ("gt", "ge")
+        return None
 
 
 def _shifted(expr: ex.Expr, by: int) -> ex.Expr:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as layout
 from schedc.compiler import plan
+from schedc.compiler.certify import certify_monotone
 from schedc.compiler.expressions import Expr
-from schedc.compiler.intervals import certify_monotone
 from schedc.compiler.ranges import owned
 from schedc.compiler.timeline import Laid, Segment, Timeline
 

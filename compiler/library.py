@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -77,6 +78,10 @@ class Files:
     def read(self, path: Path) -> Source:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        if not path.is_file():
+            raise ValueError("it is no ordinary file")
         self.read_files.append(path)
         try:
             text = path.read_text(encoding="utf-8")

@@ -31,18 +31,25 @@ MAX_SEGMENTS = 1_500
 """A program whose schedules have more pieces than this, all together, is refused."""
 MAX_PARTS = 5_000
 """Parts of one formula, written out."""
+MAX_ALL_PARTS = 15_000
+"""Parts of all formulas of a program together."""
 MAX_DEEP = 120
 """Operations of one formula that stand inside each other, written out."""
 
 
 def lower(program: rd.Program, base: Fraction | None = None) -> Staged[Timeline]:
     """Lay out every binding of the program. With `base` known, bounds that speak of it are checked too."""
-    with ex.allowance(ex.MAX_WORK):
-        return _lower(program, base)
-
-
-def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
     said: list[Diagnostic] = []
+    try:
+        with ex.allowance(ex.MAX_WORK):
+            return _lower(program, base, said)
+    except ex.TooMuchWork:
+        if not errors(said):
+            said.append(say.too_much_work(ex.MAX_WORK, program.main.source.span(0, 0)))
+        return Staged(None, tuple(said))
+
+
+def _lower(program: rd.Program, base: Fraction | None, said: list[Diagnostic]) -> Staged[Timeline]:
     main = program.main
     setting = main.batch.get("global") or main.train.get("seq_len") or main.train.get("dataset")
     at = main.source.span(0, 0) if setting is None else setting.value.span
@@ -58,7 +65,7 @@ def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
     line = Timeline(program, ground, [ground])
     grounds: dict[int, Ground] = {id(main): ground}
     names = [0]
-    pieces = [0]
+    pieces = [0, 0]
 
     def imported(module: rd.Module, outer: Ground) -> Ground:
         if id(module) not in grounds:
@@ -70,12 +77,15 @@ def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
         return grounds[id(module)]
 
     def tried(work: Callable[[], None], at: Span = at) -> None:
+        if pieces[0] > MAX_SEGMENTS or pieces[1] > MAX_ALL_PARTS:
+            return  # That has been said, and would be said again of every other binding.
         try:
             work()
         except Stop as fault:
             said.append(_placed_at(fault.said, at))
         except ex.TooMuchWork:
             said.append(say.too_much_work(ex.MAX_WORK, at))
+            raise  # Nothing is left for the rest.
         except RecursionError:
             said.append(say.too_nested("definitions, lets or formulas", None, at))
         except ClockError as fault:
@@ -110,8 +120,11 @@ def _lower(program: rd.Program, base: Fraction | None) -> Staged[Timeline]:
         for s in segments:
             _known_variables(s.expr, s.span)
         pieces[0] += len(segments)
+        pieces[1] += sum(ex.extent(s.expr)[0] for s in segments)
         if pieces[0] > MAX_SEGMENTS:
             raise Stop(say.too_many_segments(MAX_SEGMENTS, bind.span))
+        if pieces[1] > MAX_ALL_PARTS:
+            raise Stop(say.program_too_large(MAX_ALL_PARTS, bind.span))
         return Laid(bind.name, bind.relative, segments, after, bind.span, placed, study, bind.value)
 
     for bind in main.binds.values():

@@ -192,7 +192,7 @@ def too_many_stages(limit: int, span: Span) -> Diagnostic:
 def too_much_work(limit: int, span: Span) -> Diagnostic:
     return error(
         TOO_LARGE,
-        f"written out, this takes more than {limit} steps to lay out",
+        f"written out, this takes more than {limit} operations to lay out",
         span,
         help="look for definitions or lets that each use another one twice",
     )
@@ -211,6 +211,15 @@ def formula_too_large(parts: int, limit: int, span: Span) -> Diagnostic:
         f"written out, this formula has {parts} parts, more than {limit}",
         span,
         help="shorten the formula or its lists",
+    )
+
+
+def program_too_large(limit: int, span: Span) -> Diagnostic:
+    return error(
+        TOO_LARGE,
+        f"written out, the formulas up to here have more than {limit} parts",
+        span,
+        help="shorten the chains, or start a stage from a number: each one that reads `start` holds all those before it",
     )
 
 

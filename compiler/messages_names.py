@@ -46,7 +46,7 @@ def suggestion(name: str, known: Iterable[str], cutoff: float = 0.65) -> str | N
 
 def _guess(name: str, known: Iterable[str], span: Span) -> dict[str, Any]:
     close = suggestion(name, known)
-    return {"help": f"did you mean `{close}`?", "fix": Fix(span, close)} if close else {}
+    return {"help": f"did you mean `{close}`?", "fix": Fix(span, close, certain=False)} if close else {}
 
 
 def unknown_name(name: str, what: str, span: Span, known: Iterable[str], place: str = "") -> Diagnostic:

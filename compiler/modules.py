@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from schedc.compiler import library
+from schedc.compiler import library, messages_syntax
 from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_names as say
 from schedc.compiler import resolved as rd
@@ -80,6 +80,9 @@ def resolve(
     try:
         with allowance(MAX_WORK):
             builder.build()
+        session.said += _surrogates(tree.source)
+        for name, text in {**outside, **settings}.items():
+            session.said += _surrogates(Source(f"<{name}>", text))
     except TooMuchWork:
         session.said.append(layout.too_much_work(MAX_WORK, session.at))
     except RecursionError:
@@ -88,6 +91,15 @@ def resolve(
     if errors(said):
         return Staged(None, said)
     return Staged(rd.Program(module, outside, settings), said)
+
+
+def _surrogates(source: Source) -> list[Diagnostic]:
+    """Half a character, which no file of text can hold, nor a Plan."""
+    found = re.search("[\ud800-\udfff]", source.text)
+    if found is None:
+        return []
+    shown = f"half a character (U+{ord(found[0]):04X})"
+    return [messages_syntax.character(shown, source.span(found.start(), found.end()))]
 
 
 def _written(value: object) -> str:
@@ -329,7 +341,10 @@ class Builder(LetTable):
             table = self.module.batch if name in BATCH_SETTINGS else self.module.train
             given = parse(Source(f"<{name}>", text))
             if given.value is None or len(given.value.items) != 1 or not isinstance(given.value.items[0], syntax.Bare):
-                self.session.said.extend(given.said)
+                said = given.said or (
+                    say.wrong_type(name, "setting", "text", Span(Source(f"<{name}>", text), 0, len(text))),
+                )
+                self.session.said.extend(said)
                 continue
             tree = given.value.items[0].value
             if name in table:
@@ -487,6 +502,9 @@ class Builder(LetTable):
                 path = self.session.files.find(self.module.source, tree.path.value)
             except PermissionError as e:
                 self.say(say.outside_root(tree.path.value, str(e), tree.path.span))
+                return None
+            except (OSError, ValueError, RuntimeError) as e:  # A NUL in it, a name too long, links in a circle.
+                self.say(say.unreadable_import(tree.path.value, str(getattr(e, "strerror", None) or e), tree.path.span))
                 return None
             key = str(path)
             if key in self.session.loading:

@@ -12,8 +12,10 @@ import numpy as np
 
 from schedc.compiler import evaluate, plan
 from schedc.compiler import expressions as ex
+from schedc.compiler.certify import Range, certify_range
+from schedc.compiler.enclosures import bounds
 from schedc.compiler.expressions import Expr
-from schedc.compiler.intervals import Interval, Range, bounds, certify_range
+from schedc.compiler.intervals import Interval
 from schedc.compiler.timeline import Segment, Timeline
 
 EVERY_UPDATE = 2_000_000

@@ -10,7 +10,7 @@ from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Declared, Env, Frame, Ground, Quantity, Stop, duration, flag, number
+from schedc.compiler.amounts import LARGEST, Declared, Env, Frame, Ground, Quantity, Stop, duration, flag, number
 from schedc.compiler.clocks import ClockError, Clocks, Size
 from schedc.compiler.constants import exact
 from schedc.compiler.kinds import is_operand, varying
@@ -139,7 +139,7 @@ class Scheduled(Size):
         most: int | None,
     ) -> int:
         """For how many updates the expression is certainly equal to `value`, by exact interval arithmetic; at least 1."""
-        from schedc.compiler.intervals import exact_bounds
+        from schedc.compiler.enclosures import exact_bounds
 
         def same(updates: int) -> bool:
             steps = here["steps"] or Fraction(0)
@@ -228,6 +228,8 @@ def ground_of(module: rd.Module, table: int, outer: Ground | None = None) -> Gro
             )
     if length is not None and not clocks.known[length.clock]:
         raise Stop(say.no_context(length.clock, train["length"].value.span))
+    if length is not None and (length.length >= LARGEST or not ex.is_small(length.length)):
+        raise Stop(say.number_too_large(train["length"].value.span))
     if length is not None and length.length <= 0:
         raise Stop(say.bad_setting("length", "above 0", train["length"].value.span.text, train["length"].value.span))
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from schedc.compiler import expressions as ex
 from schedc.compiler import readings as rd
-from schedc.compiler.intervals import affine, derivative, exact_bounds
+from schedc.compiler.enclosures import affine, derivative, exact_bounds
 from schedc.compiler.plan import Clocks, UnknownClock
 
 MAX_NODES = 400

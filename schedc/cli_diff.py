@@ -37,7 +37,7 @@ Examples:
   schedc diff checkpoint.pt train.sched --from-update 20k
 
 \b
-Exit status: 0 when they are equal, 1 when they differ or a program has an error, 2 for wrong usage.
+Exit status: 0 when they are shown to be equal, 1 when they are not or a program has an error, 2 for wrong usage.
 """,
 )
 @programs

@@ -86,6 +86,7 @@ def _installation() -> list[str]:
                     stat = one.stat()
                     found.append(f"{inner}/{name} {stat.st_size} {stat.st_mtime_ns}")
     found.sort()
+    found += sys.path
     for path in sys.path:
         if path.endswith(("site-packages", "dist-packages")):
             try:

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schedc.backends import reference
-from schedc.compiler import evaluate, intervals, readings
+from schedc.compiler import enclosures, evaluate, readings
 from schedc.compiler import expressions as ex
 from schedc.compiler.plan import (
     Binding,
@@ -146,8 +146,8 @@ def _point(n: int) -> dict[ex.Expr, tuple[Any, Any]]:
 def test_random_formulas_agree_with_the_reference_within_certain_bounds(formula: ex.Expr) -> None:
     found = evaluate.expression_value(CLOCKS, formula, np.array(UPDATES), VALUES)
     for n, value in zip(UPDATES, found, strict=True):
-        bounds = intervals.bounds(formula, _point(n), CLOCKS)
-        exact = intervals.exact_bounds(formula, Fraction(n), Fraction(n), values=_point(n), clocks=CLOCKS)
+        bounds = enclosures.bounds(formula, _point(n), CLOCKS)
+        exact = enclosures.exact_bounds(formula, Fraction(n), Fraction(n), values=_point(n), clocks=CLOCKS)
         try:
             wanted = reference.expression_value(CLOCKS, formula, Fraction(n), VALUES)
         except reference.Undefined:
@@ -177,8 +177,8 @@ def test_tensors_get_what_arrays_get(formula: ex.Expr) -> None:
     found = evaluate.expression_value(CLOCKS, formula, torch.tensor(UPDATES), VALUES)
     wanted = evaluate.expression_value(CLOCKS, formula, np.array(UPDATES), VALUES)
     assert found.dtype == torch.float64
-    sure = [not intervals.bounds(formula, _point(n), CLOCKS).maybe_undefined for n in UPDATES]
-    widths = [b.hi - b.lo for b in (intervals.bounds(formula, _point(n), CLOCKS) for n in UPDATES)]
+    sure = [not enclosures.bounds(formula, _point(n), CLOCKS).maybe_undefined for n in UPDATES]
+    widths = [b.hi - b.lo for b in (enclosures.bounds(formula, _point(n), CLOCKS) for n in UPDATES)]
     for a, b, ok, width in zip(found.tolist(), wanted.tolist(), sure, widths, strict=True):
         assert not ok or abs(a - b) <= max(1e-13 * abs(b), 3 * width)
 

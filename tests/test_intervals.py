@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedc.backends import reference
+from schedc.compiler import certify, enclosures, intervals
 from schedc.compiler import expressions as ex
-from schedc.compiler import intervals
 from schedc.compiler.plan import ClockPiece, Clocks
 
 n = ex.STEPS
@@ -83,8 +83,8 @@ def test_bounds_over_a_box_enclose_every_value_in_it(
     expr: ex.Expr, box: tuple[Fraction, Fraction], at: list[int]
 ) -> None:
     lo, hi = box
-    loose = intervals.bounds(expr, {n: box})
-    exact = intervals.exact_bounds(expr, lo, hi)
+    loose = enclosures.bounds(expr, {n: box})
+    exact = enclosures.exact_bounds(expr, lo, hi)
     for k in at:
         value = truth(expr, lo + (hi - lo) * Fraction(k, 24))
         slack = abs(value) / 10**45
@@ -96,7 +96,7 @@ def test_bounds_over_a_box_enclose_every_value_in_it(
 @settings(max_examples=150, deadline=None)
 @given(smooth, st.integers(1, 99))
 def test_derivatives_are_the_slopes(expr: ex.Expr, at: int) -> None:
-    slope = intervals.derivative(expr, n)
+    slope = enclosures.derivative(expr, n)
     assert slope is not None
     # At 60 digits a central difference with this step is good to 20 and more.
     step = Fraction(1, 10**18)
@@ -112,7 +112,7 @@ def test_what_is_certified_holds_at_every_place(expr: ex.Expr, box: tuple[Fracti
     places = sorted({lo + (hi - lo) * Fraction(k, 24) for k in at})
     values = [truth(expr, x) for x in places]
     slack = Fraction(1, 10**40) * (1 + max(map(abs, values)))
-    found = intervals.certify_range(expr, lo, hi, budget=60)
+    found = certify.certify_range(expr, lo, hi, budget=60)
     assert found.least.lo <= min(values) + slack
     assert max(values) - slack <= found.greatest.hi
     if not found.maybe_undefined:
@@ -121,7 +121,7 @@ def test_what_is_certified_holds_at_every_place(expr: ex.Expr, box: tuple[Fracti
         assert found.greatest.lo <= truth(expr, found.at_greatest) + slack
     directions: tuple[Literal["increasing", "decreasing"], ...] = ("increasing", "decreasing")
     for direction in directions:
-        verdict = intervals.certify_monotone(expr, lo, hi, direction, budget=60)
+        verdict = certify.certify_monotone(expr, lo, hi, direction, budget=60)
         sign = 1 if direction == "increasing" else -1
         if verdict.outcome == "proved":
             assert all(sign * (b - a) >= -slack for a, b in pairwise(values))
@@ -129,7 +129,7 @@ def test_what_is_certified_holds_at_every_place(expr: ex.Expr, box: tuple[Fracti
             first, second = verdict.at
             assert first < second
             assert sign * (truth(expr, second) - truth(expr, first)) < 0
-    sign_of = intervals.certify_sign(expr, lo, hi, "ge", budget=60)
+    sign_of = certify.certify_sign(expr, lo, hi, "ge", budget=60)
     if sign_of.outcome == "proved":
         assert min(values) >= 0
     if sign_of.outcome == "refuted":
@@ -139,33 +139,33 @@ def test_what_is_certified_holds_at_every_place(expr: ex.Expr, box: tuple[Fracti
 @pytest.mark.parametrize("length", [3, 7, 999, 10_000])
 def test_a_cosine_is_settled_at_once_and_exactly(length: int) -> None:
     expr = cosine(length, Fraction(1, 10))
-    found = intervals.certify_range(expr, Fraction(0), Fraction(length))
+    found = certify.certify_range(expr, Fraction(0), Fraction(length))
     assert [found.least.lo, found.least.hi, found.at_least] == [0, 0, length]
     assert [found.greatest.lo, found.greatest.hi, found.at_greatest] == [Fraction(1, 10), Fraction(1, 10), 0]
     assert not found.maybe_undefined
     assert found.complete
     assert found.evaluations < 20
-    assert intervals.certify_monotone(expr, Fraction(0), Fraction(length)).outcome == "proved"
-    assert intervals.certify_sign(expr, Fraction(0), Fraction(length)).outcome == "proved"
-    strictly = intervals.certify_sign(expr, Fraction(0), Fraction(length), "gt")
+    assert certify.certify_monotone(expr, Fraction(0), Fraction(length)).outcome == "proved"
+    assert certify.certify_sign(expr, Fraction(0), Fraction(length)).outcome == "proved"
+    strictly = certify.certify_sign(expr, Fraction(0), Fraction(length), "gt")
     assert [strictly.outcome, *strictly.at] == ["refuted", length]
 
 
 def test_a_cosine_that_goes_on_rises_again() -> None:
-    verdict = intervals.certify_monotone(cosine(1000), Fraction(0), Fraction(1100))
+    verdict = certify.certify_monotone(cosine(1000), Fraction(0), Fraction(1100))
     assert verdict.outcome == "refuted"
     assert verdict.at[1] > 1000
-    assert intervals.certify_range(cosine(1000), Fraction(900), Fraction(1100)).at_least == 1000
+    assert certify.certify_range(cosine(1000), Fraction(900), Fraction(1100)).at_least == 1000
 
 
 def test_a_root_that_ends_at_zero_is_defined() -> None:
     # p = n/300 reaches 1 exactly, though 1/300 is no float.
     p = ex.div(n, num(300))
     expr = ex.sub(ex.ONE, ex.op("sqrt", ex.sub(ex.ONE, p)))
-    found = intervals.certify_range(expr, Fraction(0), Fraction(300))
+    found = certify.certify_range(expr, Fraction(0), Fraction(300))
     assert not found.maybe_undefined
     assert (found.least.lo, found.greatest.hi) == (0, 1)
-    assert intervals.certify_range(expr, Fraction(0), Fraction(301), budget=200).maybe_undefined
+    assert certify.certify_range(expr, Fraction(0), Fraction(301), budget=200).maybe_undefined
 
 
 @pytest.mark.parametrize(
@@ -186,28 +186,28 @@ def test_a_root_that_ends_at_zero_is_defined() -> None:
     ],
 )
 def test_faults_are_flagged(expr: ex.Expr, faulty: bool) -> None:
-    assert intervals.certify_range(expr, Fraction(0), Fraction(100), budget=300).maybe_undefined is faulty
+    assert certify.certify_range(expr, Fraction(0), Fraction(100), budget=300).maybe_undefined is faulty
 
 
 def test_staircases_are_monotone_over_their_jumps() -> None:
     steps = ex.op("pow", num(1, 10), ex.op("floor", ex.div(n, num(30))))
-    assert intervals.certify_monotone(steps, Fraction(0), Fraction(365)).outcome == "proved"
+    assert certify.certify_monotone(steps, Fraction(0), Fraction(365)).outcome == "proved"
     drops = ex.op("product", ex.op("passed", n, num(30), num(60)), num(1, 10), num(1, 10))
-    assert intervals.certify_monotone(drops, Fraction(0), Fraction(90)).outcome == "proved"
-    assert intervals.certify_monotone(drops, Fraction(0), Fraction(90), "increasing").outcome == "refuted"
+    assert certify.certify_monotone(drops, Fraction(0), Fraction(90)).outcome == "proved"
+    assert certify.certify_monotone(drops, Fraction(0), Fraction(90), "increasing").outcome == "refuted"
     saw = ex.op("mod", n, num(10))
-    assert intervals.certify_monotone(saw, Fraction(0), Fraction(9), "increasing").outcome == "proved"
-    assert intervals.certify_monotone(saw, Fraction(0), Fraction(11), "increasing").outcome == "refuted"
+    assert certify.certify_monotone(saw, Fraction(0), Fraction(9), "increasing").outcome == "proved"
+    assert certify.certify_monotone(saw, Fraction(0), Fraction(11), "increasing").outcome == "refuted"
 
 
 def test_choices_by_the_clock_are_taken_apart() -> None:
     falls = ex.sub(num(5), ex.div(n, num(10)))
     joined = ex.piecewise(n, (Fraction(10, 3), Fraction(30)), (num(5), falls, num(2)))
-    assert intervals.certify_monotone(joined, Fraction(0), Fraction(50)).outcome == "proved"
+    assert certify.certify_monotone(joined, Fraction(0), Fraction(50)).outcome == "proved"
     up = ex.piecewise(n, (Fraction(30),), (falls, num(3)))
-    assert intervals.certify_monotone(up, Fraction(0), Fraction(50)).outcome == "refuted"
+    assert certify.certify_monotone(up, Fraction(0), Fraction(50)).outcome == "refuted"
     chosen = ex.op("if", ex.op("lt", n, num(20)), falls, ex.sub(num(4), ex.div(n, num(20))))
-    assert intervals.certify_monotone(chosen, Fraction(0), Fraction(50)).outcome == "proved"
+    assert certify.certify_monotone(chosen, Fraction(0), Fraction(50)).outcome == "proved"
 
 
 def test_other_clocks_move_with_the_position() -> None:
@@ -218,30 +218,30 @@ def test_other_clocks_move_with_the_position() -> None:
         )
     )
     both = ex.sub(ex.div(ex.Reading("tokens"), num(20)), n)  # falls until the rate rises
-    found = intervals.certify_range(both, Fraction(0), Fraction(300), clocks=(clocks,))
+    found = certify.certify_range(both, Fraction(0), Fraction(300), clocks=(clocks,))
     assert found.at_least == 100
     assert float(found.least.lo) == pytest.approx(-50) == float(found.least.hi)
     assert found.greatest.hi == pytest.approx(50)
-    first = intervals.certify_monotone(both, Fraction(0), Fraction(100), clocks=(clocks,))
+    first = certify.certify_monotone(both, Fraction(0), Fraction(100), clocks=(clocks,))
     assert first.outcome == "proved"
-    assert intervals.certify_monotone(both, Fraction(0), Fraction(101), clocks=(clocks,)).outcome == "refuted"
+    assert certify.certify_monotone(both, Fraction(0), Fraction(101), clocks=(clocks,)).outcome == "refuted"
 
 
 def test_a_supplied_value_is_any_of_its_range_but_the_same_throughout() -> None:
     factor = ex.Var("factor:0")
     expr = ex.mul(factor, cosine(100))
     env: dict[ex.Expr, Any] = {factor: (Fraction(0), Fraction(1))}
-    assert intervals.certify_monotone(expr, Fraction(0), Fraction(100), env=env).outcome == "proved"
-    assert intervals.certify_range(expr, Fraction(0), Fraction(100), env=env).greatest.hi == 1
+    assert certify.certify_monotone(expr, Fraction(0), Fraction(100), env=env).outcome == "proved"
+    assert certify.certify_range(expr, Fraction(0), Fraction(100), env=env).greatest.hi == 1
     # The batch moves by itself: nothing may be concluded from where it stands still.
     batch: dict[ex.Expr, Any] = {ex.Var("batch"): (Fraction(1), Fraction(2))}
     by_batch = ex.mul(ex.Var("batch"), cosine(100))
-    assert intervals.certify_monotone(by_batch, Fraction(0), Fraction(100), env=batch, budget=50).outcome == "undecided"
+    assert certify.certify_monotone(by_batch, Fraction(0), Fraction(100), env=batch, budget=50).outcome == "undecided"
 
 
 def test_a_spent_budget_names_what_is_open() -> None:
     wiggle = ex.add(ex.div(n, num(1000)), ex.mul(num(1, 10**6), ex.op("sin", ex.mul(n, n))))
-    verdict = intervals.certify_monotone(wiggle, Fraction(0), Fraction(1000), "increasing", budget=30)
+    verdict = certify.certify_monotone(wiggle, Fraction(0), Fraction(1000), "increasing", budget=30)
     assert verdict.outcome == "undecided"
     assert verdict.uncovered
     assert verdict.evaluations < 40
@@ -254,9 +254,9 @@ def test_a_batch_ramp_is_constant_exactly_where_it_is() -> None:
     size = ex.add(num(3072), ex.mul(num(12288), ex.div(stair, num(469 * 10**9))))
     rounded = ex.mul(ex.op("round", ex.div(size, num(64))), num(64))
     before = Fraction(2 * 10**9 - 1)
-    found = intervals.exact_bounds(rounded, Fraction(0), Fraction(5), {("tokens", 0): (Fraction(0), before)})
+    found = enclosures.exact_bounds(rounded, Fraction(0), Fraction(5), {("tokens", 0): (Fraction(0), before)})
     assert (found.lo, found.hi, found.maybe_undefined) == (3072, 3072, False)
-    found = intervals.exact_bounds(rounded, Fraction(0), Fraction(5), {("tokens", 0): (Fraction(0), before + 1)})
+    found = enclosures.exact_bounds(rounded, Fraction(0), Fraction(5), {("tokens", 0): (Fraction(0), before + 1)})
     assert (found.lo, found.hi) == (3072, 3136)
     assert isinstance(found.hi, Fraction)
 
@@ -264,13 +264,13 @@ def test_a_batch_ramp_is_constant_exactly_where_it_is() -> None:
 def test_exact_bounds_are_exact_for_rational_operations() -> None:
     third = ex.div(n, num(3))
     expr = ex.op("floor", ex.sub(ex.mul(num(3), third), num(1, 3)))
-    found = intervals.exact_bounds(expr, Fraction(1, 3), Fraction(4, 3) - Fraction(1, 10**30))
+    found = enclosures.exact_bounds(expr, Fraction(1, 3), Fraction(4, 3) - Fraction(1, 10**30))
     assert (found.lo, found.hi) == (0, 0)
-    found = intervals.exact_bounds(ex.op("exp", ex.ONE), Fraction(0), Fraction(0))
+    found = enclosures.exact_bounds(ex.op("exp", ex.ONE), Fraction(0), Fraction(0))
     assert found.lo < Fraction(math.e) + Fraction(1, 10**15)
     assert found.hi - found.lo < Fraction(1, 10**14)
     with pytest.raises(KeyError):
-        intervals.exact_bounds(ex.Reading("tokens"), Fraction(0), Fraction(1))
+        enclosures.exact_bounds(ex.Reading("tokens"), Fraction(0), Fraction(1))
 
 
 @given(st.floats(-1e300, 1e300), st.floats(-1e300, 1e300))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ FROM = "lr = warmup 500 to=0.1 -> cosine 10k from=0.05"
 WHY = "-- because"
 
 
-def said(text: str, name: str = "x.sched", **more: object) -> tuple[Diagnostic, ...]:
-    return compile_source(Source(name, text), Options(**more)).said  # type: ignore[arg-type]
+def said(text: str, **more: Any) -> tuple[Diagnostic, ...]:
+    return compile_source(Source("x.sched", text), Options(**more)).said
 
 
-def numbers(text: str, **more: object) -> list[str]:
+def numbers(text: str, **more: Any) -> list[str]:
     return [d.code.number for d in said(text, **more)]
 
 
@@ -86,7 +87,9 @@ def test_comments_of_an_imported_file_speak_for_it(tmp_path: Path, monkeypatch: 
     main = 'use "old.sched" as old\nlr = old.lr'
     (tmp_path / "old.sched").write_text(JUMP + "\n")
     assert "SC401" in numbers(main, root=tmp_path)
-    (tmp_path / "old.sched").write_text(f"{JUMP}  # schedc: ignore SC401 {WHY}\nmomentum = 0.9 # schedc: ignore SC405\n")
+    (tmp_path / "old.sched").write_text(
+        f"{JUMP}  # schedc: ignore SC401 {WHY}\nmomentum = 0.9 # schedc: ignore SC405\n"
+    )
     assert numbers(main, root=tmp_path) == []
 
 
