@@ -19,13 +19,20 @@ from schedc.compiler import messages_layout as layout
 from schedc.compiler import messages_values as say
 from schedc.compiler import plan
 from schedc.compiler import resolved as rd
-from schedc.compiler.amounts import Env, formal_argument
+from schedc.compiler.amounts import Env, Stop, formal_argument
 from schedc.compiler.certify import Range
 from schedc.compiler.constants import exact
 from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.facts import facts_of
 from schedc.compiler.placed import Seam
-from schedc.compiler.ranges import every_update, owned, reads_more_than_clocks, segment_range
+from schedc.compiler.ranges import (
+    environment,
+    every_update,
+    owned,
+    reads_more_than_clocks,
+    reads_what_a_run_supplies,
+    segment_range,
+)
 from schedc.compiler.resolve import reads
 from schedc.compiler.timeline import Laid, Segment, Timeline
 
@@ -108,7 +115,9 @@ def _binding(
         low, high = span_range.least.lo, span_range.greatest.hi
         suspicious = span_range.maybe_undefined or not np.isfinite(float(high)) or not np.isfinite(float(low))
         # Intervals take batch and other bindings as if they moved on their own; every update tells it exactly.
-        loose = laid in line.bindings and (reads_more_than_clocks(segment.expr) or not span_range.complete)
+        open_ = reads_what_a_run_supplies(segment.expr, draft, base)
+        moving = reads_more_than_clocks(segment.expr) or not span_range.complete
+        loose = laid in line.bindings and not open_ and moving
         values = every_update(segment.expr, first, last, draft, base) if suspicious or loose else None
         if suspicious or values is not None:
             if values is None:
@@ -122,6 +131,9 @@ def _binding(
                 )
                 return
             low, high = float(values.min()), float(values.max())
+            if open_:  # These were the values for one base, with no cut made.
+                yield say.undecided(f"`{laid.name}` is finite", f"updates {first} to {last}", segment.span)
+                how = "undecided"
         negative = float(span_range.least.hi if values is None else low)
         peak = max(abs(float(high)), abs(float(low)), 1e-300)
         if not signed and laid.name not in SIGNED and negative < -1e-12 * peak:
@@ -133,13 +145,25 @@ def _binding(
         greatest = high if greatest is None else max(greatest, high)
         where.append(segment)
     if laid.after is not None:
+        held = laid.end is not None and (line.run is None or laid.end < line.run.end)
+        if held and laid.end is not None and not _defined(laid.after):
+            end = layout.show(_ceil(laid.end))
+            span = laid.segments[-1].span if laid.segments else laid.span
+            yield say.not_finite(laid.name, "the value held from its end on is no number", end, span)
+            return
         value = exact(laid.after)
         if value is not None:
             least = value if least is None else min(least, value)
             greatest = value if greatest is None else max(greatest, value)
+        elif held and laid.end is not None:
+            after = segment_range(laid.after, _ceil(laid.end), _ceil(laid.end), draft, ranges, base)
+            least = after.least.lo if least is None else min(least, after.least.lo)
+            greatest = after.greatest.hi if greatest is None else max(greatest, after.greatest.hi)
     if least is None or greatest is None:
         return
-    ranges[laid.name] = (least, greatest)
+    size = environment(draft, base)["base"] if laid.relative else (1.0, 1.0)
+    corners = [float(x) * float(y) for x in (least, greatest) for y in size]
+    ranges[laid.name] = (min(corners), max(corners)) if laid.relative else (least, greatest)
     unit = " · base" if laid.relative else ""
     facts.append(plan.Fact(binding=laid.name, claim="finite", how=how))
     facts.append(
@@ -195,9 +219,11 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     # A dialect's own jumps are the framework's; those between schedules handed to it are not.
     if purposeful(node, env) or node.span.source.name.startswith("stdlib/dialects/"):
         return
-    after = unobserved(
-        seam.after.value(seam.position), seam.position, ((f.index, f.start) for f in laid.study.feedback)
-    )
+    try:
+        value = seam.after.value(seam.position)
+    except Stop:  # A stage that something around it cuts off before it is reached, and that has no room there.
+        return
+    after = unobserved(value, seam.position, ((f.index, f.start) for f in laid.study.feedback))
     if after == seam.before or not (_defined(seam.before) and _defined(after)):
         return
     from schedc.compiler.symbolic import equal
@@ -207,10 +233,7 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
     before_text, after_text = shown(seam.before), shown(after)
     update = layout.show(seam.position) if seam.position.denominator == 1 else f"{float(seam.position):.6g}"
     span = env.site(node.span)
-    explicit = isinstance(node, rd.StageCall) and "from" in node.args
-    if isinstance(node, rd.Timed) and isinstance(node.body, rd.StageCall):
-        explicit = "from" in node.body.args
-    if explicit:
+    if says_from(node):
         a, b = _approximate(seam.before), _approximate(after)
         share = (
             "not the entering value"
@@ -244,16 +267,45 @@ def _of_a_dialect(node: rd.Expr) -> bool:
 
 
 def purposeful(node: rd.Expr, env: Env) -> bool:
-    """Whether the stage by its form says what it starts with: a constant, `error`, or a formula that reads `start`."""
-    if isinstance(node, rd.Timed):
-        return purposeful(node.body, env)
-    if isinstance(node, rd.StageCall):
-        return node.definition.external
-    if isinstance(node, rd.Chain | rd.Pipe):
-        return False
+    """Whether the stage by its form says what it starts with: a constant, `error`, or a formula that reads `start` itself."""
+    match node:
+        case rd.Timed(body=body):
+            return purposeful(body, env)
+        case rd.Chain(stages=(first, *_)):
+            return purposeful(first, env)
+        case rd.Pipe():
+            return False
+        case rd.StageCall(definition=definition):
+            return definition.external or (definition.body is not None and _reads_start(definition.body))
     from schedc.compiler.kinds import varying
 
-    return (not varying(node, env) and not reads(node, "p")) or reads(node, "start") is not None
+    return (not varying(node, env) and not reads(node, "p")) or _reads_start(node)
+
+
+def _reads_start(node: rd.Expr) -> bool:
+    """Whether the formula names `start`, outside the stages and parameters in it."""
+    match node:
+        case rd.Variable(name=name):
+            return name == "start"
+        case rd.Apply(args=args) | rd.CurveCall(args=args):
+            return any(map(_reads_start, args))
+        case rd.Choose(branches=branches):
+            return any(map(_reads_start, branches.values()))
+    return False
+
+
+def says_from(node: rd.Expr) -> bool:
+    """Whether the stage, or the first one inside it, is given `from=`."""
+    match node:
+        case rd.StageCall(args=args):
+            return "from" in args
+        case rd.Timed(body=body) | rd.Pipe(body=body):
+            return says_from(body)
+        case rd.Chain(stages=(first, *_)):
+            return says_from(first)
+        case rd.Apply(args=args):
+            return any(map(says_from, args))
+    return False
 
 
 def _defined(expr: ex.Expr) -> bool:

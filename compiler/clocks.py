@@ -174,6 +174,11 @@ class Clocks:
         """The global batch, if it is the same at every update."""
         return self.batch if isinstance(self.batch, int) else None
 
+    @property
+    def updates_known(self) -> int:
+        """How many updates the pieces known so far hold, where they still grow."""
+        return self._n
+
     def extend_to(self, position: Fraction) -> None:
         """Make the pieces known up to the position."""
         while not self.finished and position >= self._n:

@@ -1,7 +1,7 @@
 """`[tool.schedc]` in the nearest `pyproject.toml`: which messages are shown, what counts as an error, and what is known of the run.
 
     [tool.schedc]
-    ignore = ["SC411"]            # codes, or starts of codes: "SC4" is all SC4xx
+    ignore = ["SC403"]            # codes, or starts of codes: "SC4" is all SC4xx
     select = ["SC4", "SC6"]       # besides errors, only these
     warn-as-error = ["SC402"]     # or true, for every warning
     strict = true                 # warnings count for the exit status
@@ -183,7 +183,7 @@ def _typed(table: Mapping[str, Any], where: str) -> dict[str, Any]:
                 out[key] = tuple(codes(value, f"{where}: `{key}`"))
             else:
                 also = ", or true" if key == "warn-as-error" else ""
-                raise ConfigurationError(f'{where}: `{key}` is a list of codes, as in ["SC411"]{also}')
+                raise ConfigurationError(f'{where}: `{key}` is a list of codes, as in ["SC403"]{also}')
     if "strict" in table:
         if not isinstance(table["strict"], bool):
             raise ConfigurationError(f"{where}: `strict` is true or false")

@@ -88,23 +88,23 @@ def shifted(expr: Expr, ground: Ground, clock: str, reading: Expr) -> Expr:
     return ex.rebuild(expr, change)
 
 
-def not_negative(expr: Expr, ground: Ground) -> bool:
-    """Whether an expression of local time is certainly at least 0, by its form."""
+def not_negative(expr: Expr, clock: str, origin: Fraction) -> bool:
+    """Whether an expression is certainly at least 0, by its form, once `clock` shows at least `origin`."""
     match expr:
         case ex.Num(value):
             return value >= 0
         case ex.Reading():
             return True
-        case ex.Op("sub", (ex.Reading(), ex.Num())):
-            return True
+        case ex.Op("sub", (ex.Reading(found), ex.Num(value))):
+            return value <= (origin if found == clock else 0)
         case ex.Op("mul" | "add" | "div" | "min", args):
-            return all(not_negative(a, ground) for a in args)
+            return all(not_negative(a, clock, origin) for a in args)
         case ex.Op("max", args):
-            return any(not_negative(a, ground) for a in args)
+            return any(not_negative(a, clock, origin) for a in args)
         case ex.Op("floor" | "ceil" | "round" | "sqrt", (a,)):
-            return not_negative(a, ground)
+            return not_negative(a, clock, origin)
         case ex.Op("mod", (_, b)):
-            return not_negative(b, ground)
+            return not_negative(b, clock, origin)
         case ex.Op("abs", _):
             return True
     return False
@@ -158,7 +158,7 @@ class Modified(Placed):
         bounds = [p.end for p in self._pieces if p.end is not None]
         if len(bounds) == len(values):
             values.append(self._end_of_input())
-        if not not_negative(x, self.ground):
+        if not not_negative(x, self.clock, self.origin):
             bounds.insert(0, Fraction(0))
             values.insert(0, self.inner.value(self.start))
         return ex.piecewise(x, tuple(bounds), tuple(values))

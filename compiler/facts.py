@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
+from schedc.compiler import evaluate, plan
 from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as layout
-from schedc.compiler import plan
 from schedc.compiler.certify import certify_monotone
 from schedc.compiler.expressions import Expr
 from schedc.compiler.ranges import owned
@@ -71,15 +71,17 @@ def _steps(expr: Expr) -> bool:
 
 def _directions(laid: Laid, line: Timeline, draft: plan.Plan) -> Iterator[plan.Fact]:
     parts: list[tuple[Way, int, int]] = []
+    before: Segment | None = None
     for segment in laid.segments:
         updates = owned(segment, line)
         if updates is None or segment.error is not None:
             continue
         way = direction(segment, *updates, draft)
-        if parts and parts[-1][0] == way and way != "unknown":
+        if parts and parts[-1][0] == way and way != "unknown" and before and _goes_on(way, before, segment, parts[-1][2], updates[0], draft):
             parts[-1] = (way, parts[-1][1], updates[1])
         else:
             parts.append((way, *updates))
+        before = segment
     if not parts:
         return
     known = [p for p in parts if p[0] != "unknown"]
@@ -89,6 +91,18 @@ def _directions(laid: Laid, line: Timeline, draft: plan.Plan) -> Iterator[plan.F
         yield plan.Fact(binding=laid.name, claim="direction", how="certified", detail=detail)
     if open_:
         yield plan.Fact(binding=laid.name, claim="direction", how="undecided", detail=open_)
+
+
+def _goes_on(way: Way, a: Segment, b: Segment, last: int, first: int, draft: plan.Plan) -> bool:
+    """Whether from a's last update to b's first one the value goes the way too: what two stages do is not what their seam does."""
+    for factor in (1.0, 1e-6) if draft.feedback else (1.0,):
+        values: dict[str, Any] = {"base": 1.0, **{f"factor:{f.index}": factor for f in draft.feedback}}
+        x, y = (
+            evaluate.expression_value(draft.clocks, s.expr, n, values) for s, n in ((a, last), (b, first))
+        )
+        if not {"rises": x <= y, "falls": x >= y, "stays": x == y}[way]:
+            return False
+    return True
 
 
 def direction(segment: Segment, first: int, last: int, draft: plan.Plan) -> Way:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from schedc.compiler.codes import code
-from schedc.compiler.diagnostics import Diagnostic, Fix, Label, error, note, warning
+from schedc.compiler.diagnostics import Diagnostic, Fix, Label, error, warning
 from schedc.compiler.source import Span
 
 UNKNOWN_NAME = code("SC201", "unknown-name", "a name that is defined nowhere")
@@ -266,7 +266,3 @@ def two_lone(span: Span, before: Span) -> Diagnostic:
         labels=(Label(before, "the first"),),
         help="give each a name, as in `lr = …`",
     )
-
-
-def unknown_capture(name: str, span: Span) -> Diagnostic:
-    return note(UNUSED, f"the capture `{{{name}}}` is used nowhere", span)

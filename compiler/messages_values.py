@@ -16,7 +16,6 @@ DEFERRED = code("SC407", "assert-deferred", "an assertion that waits for base")
 FORGOTTEN_STAR = code("SC408", "relative-peak", "a relative lr whose peak looks absolute")
 UNDECIDED = code("SC409", "undecided", "a claim that could not be decided within the budget")
 BAD_ASSERT = code("SC410", "assert-form", "an assertion of a form that has no meaning")
-ZERO_FIRST = code("SC411", "first-update-at-zero", "a first update that trains nothing")
 
 
 def jump(stage: str, update: str, before: str, after: str, span: Span, before_span: Span | None) -> Diagnostic:
@@ -95,7 +94,3 @@ def undecided(what: str, where: str, span: Span) -> Diagnostic:
 
 def bad_assert(why: str, span: Span, help_: str | None = None) -> Diagnostic:
     return error(BAD_ASSERT, why, span, help=help_)
-
-
-def zero_first(name: str, span: Span) -> Diagnostic:
-    return note(ZERO_FIRST, f"update 0 has `{name}` 0 and trains nothing", span, help="write `from=…` to begin above 0")

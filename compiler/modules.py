@@ -127,6 +127,7 @@ class Builder(LetTable):
         self.names_ = Names(self.module, session.said, session.pending, self)
         self.let_trees: dict[str, syntax.Let | syntax.Param] = {}
         self.resolving: list[str] = []
+        self.included: list[tuple[rd.Module, str | None]] = []
         self.places: dict[tuple[str, str], Span] = {}
 
     # -- LetTable
@@ -136,7 +137,7 @@ class Builder(LetTable):
             return self.module.lets[name]
         tree = self.let_trees.get(name)
         if tree is None:
-            return None
+            return next((m.lets[name] for m, _ in self.included if name in m.lets), None)
         if name in self.resolving:
             self.say(say.recursion(name, tree.name_span, [*self.resolving[self.resolving.index(name) :], name]))
             return rd.Let(name, self.module, tree.name_span, rd.Literal(tree.name_span, Fraction(0)), False)
@@ -189,13 +190,14 @@ class Builder(LetTable):
             for table in (self.module.stages, self.module.curves, self.module.modifiers):
                 for definition in list(table.values()):
                     definition.prepare()
-        included = [i for i in self.tree.items if isinstance(i, syntax.Use) and i.include]
         for item in self.tree.items:
             self.item(item)
         self.outside()
-        for use in included:
-            self.take_whole(use)
+        for module, alias in self.included:
+            self.take_whole(module, alias)
         self.circles()
+        if self.outer is None and not self.module.is_library and self.module.binds:
+            self.unused()
         return self.module
 
     def top(self) -> Span:
@@ -481,7 +483,9 @@ class Builder(LetTable):
         module = self.load(tree)
         if module is None:
             self.module.unreadable.add(alias)
-        elif not tree.include and self.fresh("the import", alias, tree.span):
+        elif tree.include:
+            self.included.append((module, tree.alias))
+        elif self.fresh("the import", alias, tree.span):
             self.module.imports[alias] = module
 
     def load(self, tree: syntax.Use) -> rd.Module | None:
@@ -579,11 +583,8 @@ class Builder(LetTable):
                 return replace(tree, args=tuple(replace(a, value=self.inlined(a.value)) for a in tree.args))
         return tree
 
-    def take_whole(self, tree: syntax.Use) -> None:
+    def take_whole(self, module: rd.Module, alias: str | None) -> None:
         """`include`: the file's bindings and blocks as if written here; this file's own bindings and settings win."""
-        module = self.load(tree)
-        if module is None:
-            return
         mine = self.module
         for table, theirs in ((mine.binds, module.binds), (mine.train, module.train), (mine.batch, module.batch)):
             for name, bind in theirs.items():
@@ -593,16 +594,32 @@ class Builder(LetTable):
         mine.groups[:0] = module.groups
         mine.init[:0] = module.init
         mine.claims[:0] = module.claims
-        if tree.alias:
-            mine.imports.setdefault(tree.alias, module)
+        if alias:
+            mine.imports.setdefault(alias, module)
+
+    def unused(self) -> None:
+        """Say which definitions of a program nothing uses; a file of definitions alone is a library."""
+        mine = self.module
+        for what, table in (("the stage", mine.stages), ("the modifier", mine.modifiers)):
+            for name, definition in table.items():
+                twin = mine.curves.get(name)
+                if not definition.used and not (twin is not None and twin.used):
+                    self.say(say.unused(what, name, definition.tree.name_span))
 
     def circles(self) -> None:
         """Bindings that read each other in a circle have no value."""
-        edges = {name: _bound_names(bind.value) & set(self.module.binds) for name, bind in self.module.binds.items()}
-        for name in edges:
-            way, found = [name], _path(edges, name, name, set())
-            if found and min(found) == name:
-                self.say(say.recursion(name, self.module.binds[name].span, way + found[:-1] + [name]))
+        top = {name: _bound_names(bind.value) for name, bind in self.module.binds.items()}
+        known: set[tuple[str, ...]] = set()
+        for binds in (self.module.binds, *({b.name: b for b in g.binds} for g in self.module.groups)):
+            # In a group `=` replaces what the top level says, and `*=` reads on top of it.
+            own = {n: _bound_names(b.value) | (top.get(n, set()) if b.relative else set()) for n, b in binds.items()}
+            edges = {**top, **own}
+            for name in own:
+                found = _path(edges, name, name, set())
+                way = tuple(sorted(found))
+                if found and name == min(n for n in found if n in own) and way not in known:
+                    known.add(way)
+                    self.say(say.recursion(name, binds[name].span, [name, *found[:-1], name]))
 
 
 def _path(edges: Mapping[str, set[str]], here: str, goal: str, seen: set[str]) -> list[str]:
@@ -634,7 +651,9 @@ def _bound_names(node: rd.Expr, seen: set[int] | None = None) -> set[str]:
         case rd.Timed(body=a, amount=b) | rd.Pipe(body=a, modifier=b):
             return all_of((a, b))
         case rd.StageCall(definition=definition, args=args):
-            inside = [definition.body] if definition.body and id(definition) not in seen else []
+            inside = [f.default for f in definition.formals if f.default is not None and f.name not in args]
+            if definition.body and id(definition) not in seen:
+                inside.append(definition.body)
             seen.add(id(definition))
             return all_of([*args.values(), *inside])
         case rd.Choose(branches=branches):

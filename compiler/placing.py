@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from schedc.compiler import expressions as ex
 from schedc.compiler import messages_layout as say
+from schedc.compiler import messages_names
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import (
     Env,
@@ -266,12 +267,13 @@ def _piped(node: rd.Pipe, env: Env, context: Context) -> Placed:
         times = _argument("times", inner_env, frame)
         count = None if times == ex.Const("inf") else exact(times)
         growth = exact(_argument("growth", inner_env, frame))
-        if (
-            growth is None
-            or (count is None and times != ex.Const("inf"))
-            or (count is not None and (count.denominator != 1 or count < 1))
-        ):
+        if count is not None and (count.denominator != 1 or count < 1):
+            given = call.args["times"].span
+            raise stop(env, messages_names.out_of_bounds("times", "a whole number from 1 on", say.show(count), given, None))
+        if growth is None or (count is None and times != ex.Const("inf")):
             raise stop(env, say.irrational(call.span))
+        if any(v.startswith("factor:") for v in ex.variables(cycle.at(cycle.start).expr)) or _has_feedback(node.body):
+            raise stop(env, say.time_over_feedback(call.span))
         return Repeated(
             cycle,
             None if count is None else int(count),
@@ -290,6 +292,18 @@ def _piped(node: rd.Pipe, env: Env, context: Context) -> Placed:
     if definition.external:
         raise AssertionError(definition.name)
     return Modified(call, env, body, context)
+
+
+def _has_feedback(node: rd.Expr) -> bool:
+    """Whether a `plateau` stands in the chain."""
+    match node:
+        case rd.Pipe(body=body, modifier=modifier):
+            return modifier.definition.name == "plateau" or _has_feedback(body)
+        case rd.Chain(stages=parts) | rd.Apply(args=parts):
+            return any(map(_has_feedback, parts))
+        case rd.Timed(body=body):
+            return _has_feedback(body)
+    return False
 
 
 def _argument(name: str, env: Env, frame: Frame) -> Expr:

@@ -171,3 +171,18 @@ def every_update(
 def reads_more_than_clocks(expr: Expr) -> bool:
     """Whether it reads the batch size or another binding, which intervals know only the whole range of."""
     return any(isinstance(e, ex.Bound) or e == ex.Var("batch") for e in ex.walk(expr))
+
+
+def reads_what_a_run_supplies(expr: Expr, draft: plan.Plan, base: float | None) -> bool:
+    """Whether it reads, perhaps through another binding, a base that is not known or what feedback has left."""
+    bound = any(isinstance(e, ex.Bound) for e in ex.walk(expr))
+    names = ex.variables(expr)
+    if draft.feedback and (bound or any(n.startswith("factor:") for n in names)):
+        return True
+    if base is not None:
+        return False
+    return "base" in names or (bound and any(map(_on_base, draft.bindings)))
+
+
+def _on_base(binding: plan.Binding) -> bool:
+    return binding.relative or any("base" in ex.variables(s.formula) for s in binding.curve.segments)

@@ -57,7 +57,7 @@ def type_of(node: rd.Expr) -> str:
     match node:
         case rd.Literal(unit=unit):
             return "number" if unit is None else "share" if unit == "%" else "duration"
-        case rd.Variable(name="total"):
+        case rd.Variable(name="total" | "T"):
             return "duration"
         case rd.Variable(name="none"):
             return "none"
@@ -88,6 +88,8 @@ def type_of(node: rd.Expr) -> str:
             return "number"
         case rd.Apply(name="pick" | "product", args=args):
             return "number"
+        case rd.Apply(name="exp" | "log" | "sqrt" | "sin" | "cos" | "tan" | "tanh" | "pow", args=args):
+            return _widest(args, but="duration")
         case rd.Apply(args=args):
             return _widest(args)
         case rd.Choose(branches=branches):
@@ -181,6 +183,8 @@ class Names:
         found: rd.Definition | None = getattr(module, kind).get(name.parts[-1])
         if found is None and len(name.parts) == 1:
             found = self.lets.prelude(kind, name.text)
+        if found is not None:
+            found.used = True
         return found
 
     def not_imported(self, name: str, span: Span) -> rd.Expr:
@@ -244,7 +248,8 @@ class Names:
         if kind in ("text", "flag", "word", "list", "curve", "none"):
             help_ = "remove the quotes" if isinstance(node, rd.TextValue) else None
             return self.bad(say.not_a_number("a stage", kind, node.span, help_))
-        if kind in ("duration", "share"):
+        # `T - t` is a formula, in the unit of `t`.
+        if kind in ("duration", "share") and not varies_with(node):
             return self.bad(
                 say.wrong_type(
                     "a stage",

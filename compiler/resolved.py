@@ -206,6 +206,7 @@ class Definition:
     ensures: tuple[Expr, ...] = ()
     external: bool = False
     ready: bool = False
+    used: bool = False
 
     def __post_init__(self) -> None:
         self.doc = self.tree.doc

@@ -24,6 +24,10 @@ CHANGE = 10
 """What one look at a scheduled batch size counts, beside the parts of its formula."""
 
 
+FOLLOWED = 1_000_000
+"""How many updates of a batch ramp are looked at where no run is declared."""
+
+
 class Growing(Clocks):
     """The clocks of a run as far as they have grown: they answer only about the past, so that the batch size may depend on it."""
 
@@ -306,8 +310,10 @@ def batch_settings(module: rd.Module, ground: Ground, end: Fraction | None) -> p
     phases: list[plan.BatchPhase] = []
     clocks = ground.clocks
     if clocks.batch is not None:
-        if not clocks.pieces:
-            clocks.extend_to(Fraction(0))
+        clocks.extend_to(Fraction(0))
+        # Without a run, a ramp is followed to its end, so that every value it takes is known to be a batch size.
+        while end is None and not clocks.finished and clocks.updates_known < FOLLOWED:
+            clocks.extend_to(Fraction(clocks.updates_known))
         for piece in clocks.pieces:
             if end is not None and piece.n >= end:
                 break

@@ -314,7 +314,10 @@ def equal(a: ex.Expr, b: ex.Expr) -> bool | None:
         if not (x.maybe_undefined or y.maybe_undefined) and (x.hi < y.lo or y.hi < x.lo):
             return False
     nodes = sum(1 for e in (a, b) for _ in ex.walk(e))
-    return _equal_in_sympy(a, b, nodes) if nodes <= MAX_NODES else None
+    try:
+        return _equal_in_sympy(a, b, nodes) if nodes <= MAX_NODES else None
+    except (TypeError, ValueError):  # SymPy compares neither nan nor its infinity without a direction.
+        return None
 
 
 def _samples(leaves: Sequence[ex.Expr]) -> Iterator[dict[ex.Expr, tuple[Fraction, Fraction]]]:

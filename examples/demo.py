@@ -142,7 +142,7 @@ def train(plan: schedc.Plan, compiled: ModuleType, device: torch.device, seed: i
             history.lr.append(schedule.get_last_lr()[0])
             for (images, labels), weight in update:
                 loss = cross_entropy(model(images.to(device)), labels.to(device)) * weight
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()

@@ -42,7 +42,7 @@ Messages that are meant to be there are ignored with a comment that says why, be
 \b
 Defaults are read from the nearest pyproject.toml that has them; what is given here comes first:
   [tool.schedc]
-  ignore = ["SC411"]              codes, or starts of codes: "SC4"
+  ignore = ["SC403"]              codes, or starts of codes: "SC4"
   select = ["SC4", "SC6"]         besides errors, only these
   warn-as-error = ["SC402"]       or true, for every warning
   strict = true                   as --strict
@@ -72,7 +72,7 @@ Exit status: 0 when no program has an error, 1 when one has, 2 for wrong usage.
     help="How to print the messages.",
 )
 @click.option("--strict/--no-strict", default=None, help="Warnings count as errors for the exit status.")
-@click.option("--ignore", metavar="CODES", multiple=True, help="Leave these messages out, as in SC411,SC6.")
+@click.option("--ignore", metavar="CODES", multiple=True, help="Leave these messages out, as in SC403,SC6.")
 @click.option("--select", metavar="CODES", multiple=True, help="Besides errors, show these messages only.")
 @click.option("--fix", is_flag=True, help="Make the edits that certainly put a program right.")
 @click.option("--no-cache", is_flag=True, help="Check again, even if nothing has changed.")

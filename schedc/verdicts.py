@@ -86,7 +86,7 @@ def _installation() -> list[str]:
                     stat = one.stat()
                     found.append(f"{inner}/{name} {stat.st_size} {stat.st_mtime_ns}")
     found.sort()
-    found += sys.path
+    found += sys.path[1:]  # The first is the script's own folder.
     for path in sys.path:
         if path.endswith(("site-packages", "dist-packages")):
             try:
