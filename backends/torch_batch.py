@@ -123,7 +123,7 @@ def batch(
     micro = _settled("micro", declared.micro, micro)
     accumulation = _settled("accumulation", declared.accumulation, accumulation)
     if declared.micro == "auto" and micro is None:
-        raise BatchError("`micro = auto` needs the model: call `plan.fit_batch(…)`, or pass `micro=`")
+        raise BatchError("`micro = auto` is not chosen here: pass `micro=`")
     stretches = [(p.update, p.global_batch, p.seq_len) for p in declared.phases]
     if not stretches and micro is None:
         raise BatchError("the plan declares no batch: write `batch { global = … }`, or pass `micro=`")

@@ -112,15 +112,13 @@ def check_asserts(line: Timeline, draft: plan.Plan, base: float | None) -> Itera
 
 
 def _cases(draft: plan.Plan, tree: syntax.Expr) -> list[Case]:
-    """Every group rule on its own beside the top level, and F at both ends of its range."""
-    wanted = next((e.selector.value for e in _walk(tree) if isinstance(e, syntax.GroupOf)), None)
+    """Every group rule on its own beside the top level, and F at both ends of its range.
+
+    A claim that names groups (`lr of "head.*"`) means the top level by its other names.
+    """
     groups: list[tuple[str, tuple[int, ...]]] = [("", ())]
-    for i, g in enumerate(draft.groups):
-        groups.append((f"in group {g.selection}", (i,)))
-    if wanted is not None:
-        groups = [
-            (w, r) for w, r in groups if r and any(s.text == wanted for s in draft.groups[r[0]].selection.union)
-        ] or [("", (-1,))]
+    if not any(isinstance(e, syntax.GroupOf) for e in _walk(tree)):
+        groups += [(f"in group {g.selection}", (i,)) for i, g in enumerate(draft.groups)]
     out = []
     for words, rules in groups:
         out.append(Case(words, rules, {}))
@@ -128,6 +126,14 @@ def _cases(draft: plan.Plan, tree: syntax.Expr) -> list[Case]:
             low = {f.index: 1e-9 for f in draft.feedback}
             out.append(Case((words + " once `plateau` has cut").strip(), rules, low))
     return out
+
+
+def _group_of(args: tuple[syntax.Arg, ...]) -> syntax.GroupOf | None:
+    """The first argument, if it is a binding of one group."""
+    tree = args[0].value if args else None
+    while isinstance(tree, syntax.Paren):
+        tree = tree.body
+    return tree if isinstance(tree, syntax.GroupOf) else None
 
 
 def _walk(tree: syntax.Expr) -> Iterator[syntax.Expr]:
@@ -164,8 +170,15 @@ class _Claims:
     ) -> None:
         self.line, self.draft, self.base, self.case, self.span = line, draft, base, case, span
         self.known = known
-        if case.rules == (-1,):
-            raise Malformed(say.bad_assert("no group has this selector", span))
+
+    def of(self, tree: syntax.GroupOf) -> _Claims:
+        """The same claims in the group that has the selector."""
+        wanted = tree.selector.value
+        for i, g in enumerate(self.draft.groups):
+            if any(s.text == wanted for s in g.selection.union):
+                case = Case(f"in group {g.selection}", (i,), self.case.factors)
+                return _Claims(self.line, self.draft, self.base, case, self.span, self.known)
+        raise Malformed(say.bad_assert("no group has this selector", tree.selector.span))
 
     # -- claims
 
@@ -179,6 +192,9 @@ class _Claims:
             case syntax.Compare(left=a, op=op, right=b):
                 return self.compared(self.amount(a), op, self.amount(b))
             case syntax.Call(name=syntax.Name(text="continuous" | "decreasing" | "increasing" as what), args=args):
+                if (group := _group_of(args)) is not None:
+                    inside = (replace(args[0], value=group.body), *args[1:])
+                    return self.of(group).failure(replace(tree, args=inside))
                 return self.continuous(tree) if what == "continuous" else self.monotone(what, args, tree)
         raise Malformed(
             say.bad_assert(
@@ -255,7 +271,7 @@ class _Claims:
             case syntax.Paren(body=body):
                 return self.amount(body)
             case syntax.GroupOf(body=body):
-                return self.amount(body)
+                return self.of(tree).amount(body)
             case syntax.Negate(body=body):
                 inner = self.amount(body)
                 return replace(inner, value=-inner.value)
@@ -293,6 +309,8 @@ class _Claims:
         )
 
     def asked(self, what: str, args: tuple[syntax.Arg, ...], tree: syntax.Call) -> Amount:
+        if (group := _group_of(args)) is not None:
+            return self.of(group).asked(what, (replace(args[0], value=group.body), *args[1:]), tree)
         if self.is_binding(what):
             position = self.position(args[0].value)
             update = int(position)

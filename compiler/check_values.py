@@ -244,10 +244,9 @@ def smooth_seams(seam: Seam, laid: Laid, line: Timeline) -> Iterator[Diagnostic]
         )
         near = bool(a and b is not None and 0 < abs(b / a - 1) < 0.1)
         yield say.from_jump(update, before_text, after_text, share, near, span)
-    elif reads(node, "base"):
-        yield say.base_jump("`base`", update, before_text, after_text, span)
-    elif _of_a_dialect(node):
-        yield say.base_jump("a value of its own", update, before_text, after_text, span)
+    elif reads(node, "base") or _of_a_dialect(node):
+        own = "`base`" if "base" in ex.variables(after) else "a value of its own"
+        yield say.base_jump(own, update, before_text, after_text, span)
     else:
         previous = next((s.span for s in laid.segments if s.end == seam.position), None)
         yield say.jump(span.text, update, before_text, after_text, span, previous)

@@ -187,9 +187,14 @@ def _fits(expr: ex.Expr | None, span: Span) -> None:
         raise Stop(say.number_too_large(span))
 
 
-def scan(placed: Placed, ground: Ground, span: Span) -> tuple[tuple[Segment, ...], ex.Expr | None]:
-    """All segments of a placed schedule, and the value held after them (None: it never ends)."""
-    out: list[Segment] = []
+def scan(
+    placed: Placed, ground: Ground, span: Span, out: list[Segment] | None = None
+) -> tuple[tuple[Segment, ...], ex.Expr | None]:
+    """All segments of a placed schedule, and the value held after them (None: it never ends).
+
+    They also come into `out`, one by one, so that those before a fault are there.
+    """
+    out = [] if out is None else out
     position = placed.start
     while not placed.ended(position):
         part = placed.at(position)

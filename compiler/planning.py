@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from schedc.compiler import plan
-from schedc.compiler.amounts import Ground
+from schedc.compiler.amounts import Ground, Stop
 from schedc.compiler.lower import scan, selection
 from schedc.compiler.placing import Feedback
 from schedc.compiler.source import Span
@@ -71,8 +71,13 @@ def _segment(s: Segment) -> plan.Segment:
 
 
 def _feedback(f: Feedback, ground: Ground) -> plan.Feedback:
-    segments, after = scan(f.inner, ground, f.span)
+    found: list[Segment] = []
+    try:
+        segments, after = scan(f.inner, ground, f.span, found)
+        end = f.end
+    except Stop:  # Something around it cuts it off before the stage that has no room.
+        segments, after, end = tuple(found), None, found[-1].end if found else f.start
     return plan.Feedback(
-        index=f.index, floor=f.floor, start=f.start, end=f.end, input=curve(segments, after), place=place_of(f.span),
+        index=f.index, floor=f.floor, start=f.start, end=end, input=curve(segments, after), place=place_of(f.span),
         **f.settings,  # type: ignore[arg-type]
     )  # fmt: skip

@@ -111,7 +111,7 @@ def composed(record: Record) -> str | Outcome:
             return Exclusion(ERASED.format("SequentialLR starts from the initial lr again at its milestone"))
         case "LambdaLR+ReduceLROnPlateau":
             return Exclusion(ERASED.format("LambdaLR writes a value of its own at the next step"))
-    raise NotImplementedError(name)
+    raise ValueError(f"no program for {name}")
 
 
 def sequential(p: Record, bases: tuple[float, ...]) -> Program:

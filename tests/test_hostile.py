@@ -78,7 +78,7 @@ ATTACKS: dict[str, tuple[str, str, str]] = {
     "1e400 steps": ("lr = linear(1e400, from=1)", "SC331", "too large"),
     "1e401": ("lr = 1e401", "SC124", "larger than 400"),
     "1e-400": ("lr = 1e-400 * linear(10, from=1)", PLAN, ""),
-    "a number of 200 digits": ("lr = 0." + "1" * 200, "SC123", "200 digits, more than 100"),
+    "a number of 201 digits": ("lr = 0." + "1" * 200, "SC123", "201 digits, more than 100"),
     "1e300 steps": ("train { length = 1e300 steps }\nlr = linear(from=1)", PLAN, ""),
     "1e300 tokens": (
         "train { length = 1e300 tokens; seq_len = 7; dataset = 1000003 }\nbatch { global = 7 }\nlr = linear(from=1)",
@@ -350,7 +350,9 @@ GIVEN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("type_", ["", ": number > 0", ": duration", ": text", ": curve", ": {x, y}", ": list of number"])
+@pytest.mark.parametrize(
+    "type_", ["", ": number > 0", ": duration", ": text", ": curve", ": {x, y}", ": list of number"]
+)
 def test_a_parameter_from_outside_is_read_as_one_value_or_refused(type_: str, box: fuzz_sandbox.Sandbox) -> None:
     for given in GIVEN:
         found = compiled(box, f"param a{type_}\nlr = 1 for 5", parameters={"a": given})

@@ -12,6 +12,7 @@ import importlib.util
 import math
 import random
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
 from schedc.backends import reference
 from schedc.compiler import evaluate
+from schedc.compiler.diagnostics import Diagnostic
 from schedc.compiler.pipeline import Options, stages
 from schedc.compiler.plan import Plan, ScheduleEnded
 from schedc.compiler.planning import to_plan
@@ -96,7 +98,7 @@ class Writer:
             f"start * 0.{k[0]}^t", f"{k} / (1 + t)", f"sqrt(t + {k})", f"max(1 - t / {k}, 0.1)", f"{k} + n / 100",
             f"start * (1 - p / {int(float(k)) + 2})", f"start + {k} * p^2", f"(1 + cos(pi * p)) / {k}", f"{k} * exp(-t / 9)",
             f"start * if(t > {k}, 0.5, 1)", f"{k} + sin(t / 5)", f"clamp(t / {k}, 0, 1)", f"{k} * tanh(t / 20)",
-            f"{k} / (t - 3)", f"0.5 - t / {k}", f"log(t + {k})", f"log(t)", f"abs(t - {k})", f"mod(t, {k})",
+            f"{k} / (t - 3)", f"0.5 - t / {k}", f"log(t + {k})", "log(t)", f"abs(t - {k})", f"mod(t, {k})",
             f"floor(t / {k}) + 1", f"round(t / {k})", f"passed([{k}, 12], t)", f"pick([3, {k}, 1], t / 9)",
             f"product([0.5, {k}, 2], t / 4)", f"min(start, {k})", f"{k}",
             *(["batch / 8", "sqrt(batch)"] if " samples" in self.units else []),
@@ -108,7 +110,9 @@ class Writer:
         kind = self.draw(st.integers(0, 11))
         d = self.duration()
         if kind <= 3:
-            name = self.one("linear", "cosine", "quadratic", "one_minus_sqrt", "exp_curve", "rex", "k_decay", "polynomial")
+            name = self.one(
+                "linear", "cosine", "quadratic", "one_minus_sqrt", "exp_curve", "rex", "k_decay", "polynomial"
+            )
             begin = f" from={self.level()}" if self.maybe(0.15) else ""
             length = "" if last and self.maybe(0.3) else f" {d}"
             return f"{name}{length} to={self.level()}{begin}"
@@ -218,7 +222,11 @@ class Writer:
         if self.maybe(0.3):
             out.append(f'group "*.bias" {{ lr *= {self.one("0", "0.5", "(linear 9)")} }}')
         if self.maybe(0.2):
-            out.append(self.one("assert max(lr) <= 3", "assert lr(5) >= 0", "assert continuous(lr)", "assert decreasing(lr, 9)"))
+            out.append(
+                self.one(
+                    "assert max(lr) <= 3", "assert lr(5) >= 0", "assert continuous(lr)", "assert decreasing(lr, 9)"
+                )
+            )
         return "\n".join(out) + "\n"
 
 
@@ -261,7 +269,7 @@ def hold(text: str) -> None:
     """Compile the text, and hold what is claimed against every update."""
     line: Timeline | None = None
     plan: Plan | None = None
-    said = []
+    said: list[Diagnostic] = []
     for name, value, new in stages(Source("<random>", text), Options()):
         said += new
         if isinstance(value, Timeline):
@@ -276,7 +284,11 @@ def hold(text: str) -> None:
     draft = to_plan(line, "0")
     for d in errors:
         found = REFUTED.match(d.title)
-        if found and d.code.number in ("SC404", "SC405") and not any(b.name == found[1] for g in draft.groups for b in g.bindings):
+        if (
+            found
+            and d.code.number in ("SC404", "SC405")
+            and not any(b.name == found[1] for g in draft.groups for b in g.bindings)
+        ):
             value = slowly(draft, found[1], whole(found[3]), 1.0, 1.0)
             wrong = value < 0 if found[2] else not math.isfinite(value)
             assert wrong, f"{d.title}\nbut it is {value}\n{text}"
@@ -299,7 +311,9 @@ def agree(plan: Plan, text: str) -> None:
             for n in range(0, updates, 1 if factor == 1 else 7):
                 slow = slowly(plan, binding.name, n, 1.0, factor)
                 same = math.isnan(slow) and not math.isfinite(values[n])
-                assert same or abs(slow - values[n]) <= 1e-9 * scale, f"{binding.name} at {n}: {slow} {values[n]}\n{text}"
+                assert same or abs(slow - values[n]) <= 1e-9 * scale, (
+                    f"{binding.name} at {n}: {slow} {values[n]}\n{text}"
+                )
             for fact in plan.facts:
                 if fact.binding == binding.name and fact.how in ("proved", "certified"):
                     against(fact.claim, fact.detail, values, scale, factor, f"{fact}\nF = {factor}\n{text}")
@@ -320,7 +334,8 @@ def against(claim: str, detail: str, values: np.ndarray[Any, Any], scale: float,
         for way, a, b in WAY.findall(detail):
             steps = np.diff(values[whole(a) : whole(b) + 1])
             slack = 1e-12 * scale
-            assert (way == "rises" or (steps <= slack).all()) and (way == "falls" or (steps >= -slack).all()), why
+            assert way == "rises" or (steps <= slack).all(), why
+            assert way == "falls" or (steps >= -slack).all(), why
 
 
 @settings(EASY, max_examples=60)
@@ -411,3 +426,38 @@ def test_a_damaged_text_gives_a_plan_or_messages(box: fuzz_sandbox.Sandbox) -> N
 @pytest.mark.slow
 def test_a_thousand_damaged_texts_give_a_plan_or_messages(box: fuzz_sandbox.Sandbox) -> None:
     survive(1000, 2, box)
+
+
+# -- text made for coverage
+
+FUZZED_SECONDS = 60
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="needs atheris: pip install atheris")
+def test_a_coverage_guided_fuzzer_finds_no_exception_and_no_hang(tmp_path: Path) -> None:
+    fuzzer = [sys.executable, str(HERE / "fuzz_text.py"), str(FUZZED_SECONDS), f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run(fuzzer, capture_output=True, text=True, errors="replace", check=False)
+    found = [p.read_bytes() for p in sorted(tmp_path.iterdir())]
+    assert done.returncode == 0, f"{found}\n{done.stderr[-4000:]}"
+
+
+WORDS = [t for text in texts() for t in TOKEN.findall(text) if not t.startswith("#")]
+
+
+@pytest.mark.slow
+def test_texts_driven_to_reach_far_give_a_plan_or_messages() -> None:
+    # No coverage guides it: the target is how far the compiler came, and how much it then had to say.
+    far = {"tree": 0, "resolved": 1, "timeline": 2, "plan": 3}
+
+    @settings(EASY, max_examples=1500, database=None)
+    @given(st.lists(st.sampled_from(sorted(set(WORDS)) + ODD), max_size=60).map("".join))
+    def driven(text: str) -> None:
+        reached, codes = 0, set()
+        for name, value, said in stages(Source("<driven>", text), Options()):
+            reached = max(reached, far.get(name, 0) + (value is not None))
+            codes |= {d.code.number for d in said}
+        target(float(reached), label="stages reached")
+        target(float(len(codes)), label="kinds of messages")
+
+    driven()
