@@ -77,7 +77,13 @@ def _directions(laid: Laid, line: Timeline, draft: plan.Plan) -> Iterator[plan.F
         if updates is None or segment.error is not None:
             continue
         way = direction(segment, *updates, draft)
-        if parts and parts[-1][0] == way and way != "unknown" and before and _goes_on(way, before, segment, parts[-1][2], updates[0], draft):
+        if (
+            parts
+            and parts[-1][0] == way
+            and way != "unknown"
+            and before
+            and _goes_on(way, before, segment, parts[-1][2], updates[0], draft)
+        ):
             parts[-1] = (way, parts[-1][1], updates[1])
         else:
             parts.append((way, *updates))
@@ -97,9 +103,7 @@ def _goes_on(way: Way, a: Segment, b: Segment, last: int, first: int, draft: pla
     """Whether from a's last update to b's first one the value goes the way too: what two stages do is not what their seam does."""
     for factor in (1.0, 1e-6) if draft.feedback else (1.0,):
         values: dict[str, Any] = {"base": 1.0, **{f"factor:{f.index}": factor for f in draft.feedback}}
-        x, y = (
-            evaluate.expression_value(draft.clocks, s.expr, n, values) for s, n in ((a, last), (b, first))
-        )
+        x, y = (evaluate.expression_value(draft.clocks, s.expr, n, values) for s, n in ((a, last), (b, first)))
         if not {"rises": x <= y, "falls": x >= y, "stays": x == y}[way]:
             return False
     return True

@@ -81,7 +81,9 @@ def no_context(clock: str, span: Span) -> Diagnostic:
 
 def no_duration(stage: str, span: Span) -> Diagnostic:
     """`stage` begins with the name of a definition, which takes `T`, or is a formula, which takes `for`."""
-    written = f"{stage} T=10000" if stage[:1].isalpha() and stage.replace("_", "").isalnum() else f"{stage} for 10k steps"
+    written = (
+        f"{stage} T=10000" if stage[:1].isalpha() and stage.replace("_", "").isalnum() else f"{stage} for 10k steps"
+    )
     return error(
         NO_DURATION,
         f"`{stage}` has no length, and no run says how long it may be",

@@ -269,7 +269,9 @@ def _piped(node: rd.Pipe, env: Env, context: Context) -> Placed:
         growth = exact(_argument("growth", inner_env, frame))
         if count is not None and (count.denominator != 1 or count < 1):
             given = call.args["times"].span
-            raise stop(env, messages_names.out_of_bounds("times", "a whole number from 1 on", say.show(count), given, None))
+            raise stop(
+                env, messages_names.out_of_bounds("times", "a whole number from 1 on", say.show(count), given, None)
+            )
         if growth is None or (count is None and times != ex.Const("inf")):
             raise stop(env, say.irrational(call.span))
         if any(v.startswith("factor:") for v in ex.variables(cycle.at(cycle.start).expr)) or _has_feedback(node.body):
