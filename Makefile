@@ -58,7 +58,7 @@ types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
 bench: $(STAMP) ## measure; prints a table
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python benchmarks/check.py $(ARGS)
 
 bless: $(STAMP) ## rewrite what the golden cases expect; read the diff as code
 	@$(PYTEST) --bless $(ARGS)
