@@ -48,6 +48,18 @@ class Options:
     ignore: Collection[str] = ()
     select: Collection[str] = ()
 
+    @property
+    def exact_base(self) -> Fraction | None:
+        """`base` as it is written. Raises ValueError for what is no finite number."""
+        if self.base is None:
+            return None
+        try:
+            value = Fraction(str(self.base))
+            float(value)
+        except (ValueError, OverflowError):
+            raise ValueError(f"base must be a finite number, and is {self.base}") from None
+        return value
+
 
 def compile_source(source: Source, options: Options | None = None) -> Staged[plan.Plan]:
     """All stages. The Plan is there if no error was said; warnings and notes come with it."""
@@ -72,7 +84,7 @@ def stages(source: Source, options: Options | None = None) -> Iterator[tuple[str
     yield "resolved", program.value, said if program.value is not None else said + quiet.rest(complete=False)
     if program.value is None:
         return
-    line = lower(program.value, None if options.base is None else Fraction(str(options.base)))
+    line = lower(program.value, options.exact_base)
     said = quiet.keep(line.said)
     yield "timeline", line.value, said if line.value is not None else said + quiet.rest(complete=False)
     if line.value is None:
@@ -87,7 +99,7 @@ def check(line: Timeline, options: Options, quiet: Silence | None = None) -> Sta
     An error that a comment ignores is none.
     """
     quiet = quiet or Silence(line.program.main.tree, options.ignore, options.select)
-    base = None if options.base is None else float(Fraction(str(options.base)))
+    base = None if options.exact_base is None else float(options.exact_base)
     draft = to_plan(line, _version())
     values = check_values(line, draft, base)
     said = [*quiet.keep(values.said)]

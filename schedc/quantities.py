@@ -20,6 +20,10 @@ _NUMBER = r"\d[\d_]*(?:\.\d[\d_]*)?(?:[eE][+-]?\d{1,3})?"
 _QUANTITY = re.compile(rf"\s*([+-]?{_NUMBER})(Ki|Mi|Gi|[kMBT])?\s*(steps?|epochs?|samples?|tokens?|%)?\s*")
 
 
+LARGEST = 1 << 1023
+"""Numbers from here on have no float."""
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A number with its unit, if any."""
@@ -36,7 +40,10 @@ def quantity(text: str) -> Quantity:
     number, suffix, unit = found.groups()
     if unit and unit != "%" and not unit.endswith("s"):
         unit += "s"
-    return Quantity(Fraction(number.replace("_", "")) * _SUFFIXES[suffix or ""], unit)
+    value = Fraction(number.replace("_", "")) * _SUFFIXES[suffix or ""]
+    if abs(value) >= LARGEST:
+        raise ValueError(f"`{text}` is too large")
+    return Quantity(value, unit)
 
 
 def whole(text: str) -> int:

@@ -55,7 +55,7 @@ class TestPlan:
             batch(a_plan((0, 16), (5, 34), micro=2), world_size=4)
 
     def test_auto_needs_the_model(self) -> None:
-        with pytest.raises(BatchError, match="fit_batch"):
+        with pytest.raises(BatchError, match="pass `micro=`"):
             batch(a_plan((0, 64), micro="auto"))
         assert batch(a_plan((0, 64), micro="auto"), micro=16).phases[0].accumulation == 4
 
