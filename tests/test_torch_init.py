@@ -593,6 +593,7 @@ def _fsdp(rank: int, store: str, out: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("spawnable")
 def test_fsdp2_from_the_meta_device_on_two_processes(tmp_path: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     spawn(_fsdp, args=(str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)  # type: ignore[no-untyped-call]

@@ -703,6 +703,7 @@ def observe_on(rank: int, world: int, file: str, results: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("spawnable")
 def test_ranks_decide_alike(tmp_path: Any) -> None:
     results = multiprocessing.get_context("spawn").Manager().dict()
     spawn(observe_on, (2, str(tmp_path / "store"), results), nprocs=2)  # type: ignore[no-untyped-call]
