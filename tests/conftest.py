@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def spawnable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets processes that a test spawns import the test's own module, by the name that pytest gives it."""
-    root = str(Path(__file__).resolve().parent.parent)
-    before = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, before] if before else [root]))
+    # A spawned process takes over this one's search path, whatever its environment says.
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent.parent))
