@@ -13,7 +13,7 @@ from schedc.compiler import messages_names
 from schedc.compiler import resolved as rd
 from schedc.compiler.clocks import Clocks
 from schedc.compiler.constants import approximate, as_fraction, exact
-from schedc.compiler.diagnostics import Diagnostic, Level
+from schedc.compiler.diagnostics import Diagnostic, Label
 from schedc.compiler.expressions import Expr
 from schedc.compiler.plan import UnknownClock
 from schedc.compiler.resolve import type_of
@@ -131,7 +131,6 @@ def stop(env: Env, said: Diagnostic) -> Stop:
     site = env.site(said.span)
     if site is said.span:
         return Stop(said)
-    from schedc.compiler.diagnostics import Label
 
     return Stop(
         replace(
@@ -629,6 +628,3 @@ def _inside(node: rd.Expr) -> Iterable[rd.Expr]:
     if isinstance(node, rd.Apply | rd.CurveCall):
         for a in node.args:
             yield from _inside(a)
-
-
-__all__ = ["Declared", "Env", "Frame", "Ground", "Level", "Mark", "Quantity", "Stop"]

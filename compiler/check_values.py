@@ -21,10 +21,11 @@ from schedc.compiler import plan
 from schedc.compiler import resolved as rd
 from schedc.compiler.amounts import Env, Stop, formal_argument
 from schedc.compiler.certify import Range
-from schedc.compiler.constants import exact
+from schedc.compiler.constants import approximate, exact
 from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.facts import facts_of
-from schedc.compiler.placed import Seam
+from schedc.compiler.kinds import varying
+from schedc.compiler.placed import Seam, fix
 from schedc.compiler.ranges import (
     environment,
     every_update,
@@ -103,7 +104,6 @@ def _binding(
     least: Any = None
     greatest: Any = None
     how: Literal["certified", "undecided"] = "certified"
-    where: list[Segment] = []
     for segment in laid.segments:
         if segment.error is not None:
             continue
@@ -143,7 +143,6 @@ def _binding(
                 return
         least = low if least is None else min(least, low)
         greatest = high if greatest is None else max(greatest, high)
-        where.append(segment)
     if laid.after is not None:
         held = laid.end is not None and (line.run is None or laid.end < line.run.end)
         if held and laid.end is not None and not _defined(laid.after):
@@ -190,8 +189,6 @@ def _first_negative(
 
 def _why(segment: Segment, update: int, line: Timeline) -> str:
     """The innermost thing that has no finite value at the update, in words."""
-    from schedc.compiler.placed import fix
-
     ground = line.grounds[segment.table]
     for e in sorted(ex.walk(segment.expr), key=lambda e: len(list(ex.walk(e)))):
         if isinstance(e, ex.Op) and e.name in ("div", "log", "sqrt", "pow"):
@@ -276,8 +273,6 @@ def purposeful(node: rd.Expr, env: Env) -> bool:
             return False
         case rd.StageCall(definition=definition):
             return definition.external or (definition.body is not None and _reads_start(definition.body))
-    from schedc.compiler.kinds import varying
-
     return (not varying(node, env) and not reads(node, "p")) or _reads_start(node)
 
 
@@ -316,8 +311,6 @@ def _defined(expr: ex.Expr) -> bool:
 
 
 def _approximate(expr: ex.Expr) -> float | None:
-    from schedc.compiler.constants import approximate
-
     ones = ex.rebuild(expr, lambda e: ex.ONE if isinstance(e, ex.Var) else None)
     value = approximate(ones)
     return None if value is None else float(value)
@@ -349,8 +342,6 @@ def _lengths(laid: Laid, line: Timeline) -> Iterator[Diagnostic]:
     for i, s in enumerate(laid.segments):
         cut_short = s.end is not None and s.end > run.end and (s.begins != s.ends or _ceil(s.end) > run.updates)
         if s.start < run.end and s.end is not None and cut_short and s.horizon is not None:
-            from schedc.compiler.placed import fix
-
             cut = fix(s.expr, run.end, line.grounds[s.table])
             if i == 0 and chain:
                 yield layout.warmup_long(laid.name, _at(s.end), _at(run.end), s.span)

@@ -10,7 +10,6 @@ the clocks grow update by update from what was consumed before, and stretches of
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -346,6 +345,3 @@ def _column(piece: Piece, clock: str) -> tuple[Fraction, Fraction]:
     if clock == "samples":
         return piece.samples, piece.d_samples
     return (piece.tokens, piece.d_tokens) if clock == "tokens" else (piece.epochs, piece.d_epochs)
-
-
-Evaluate = Callable[[int, Fraction, Fraction | None], tuple[int, int | None]]

@@ -16,7 +16,7 @@ from schedc.compiler.expressions import Expr
 from schedc.compiler.formulas import Formula, unit_of
 from schedc.compiler.kinds import own_reads
 from schedc.compiler.placed import Context, Part, Placed, enter, fix, reading_at
-from schedc.compiler.source import Source, Span
+from schedc.compiler.source import NOWHERE, Span
 
 MAX_CYCLES = 2_000
 """Cycles of a growing repeat that are unrolled."""
@@ -26,7 +26,6 @@ UNROLLED = 64
 """Up to so many pieces, a finite repeat is written out; beyond, and when endless, it is one formula with a remainder."""
 FAR = Fraction(1 << 53)
 """No run reaches this update: growing cycles are unrolled up to here."""
-_NOWHERE = Source("<program>", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def shifted(expr: Expr, ground: Ground, clock: str, reading: Expr) -> Expr:
                     return ex.mul(ex.Num(ratio), reading)
                 return ex.Convert(reading, clock, found, table)
             case ex.Var("batch"):
-                raise Stop(say.look_ahead("the batch at another time", Span(_NOWHERE, 0, 0)))
+                raise Stop(say.look_ahead("the batch at another time", NOWHERE))
         return None
 
     return ex.rebuild(expr, change)

@@ -82,10 +82,6 @@ class _Env:
         return _Env(self.clocks, at, self.values, self.bound)
 
 
-def _is_array(x: Value) -> bool:
-    return not (x.scalar if isinstance(x, Exact) else is_scalar(x))
-
-
 def _truth(x: Any) -> Any:
     return x.num != 0 if isinstance(x, Exact) else x != 0
 

@@ -20,7 +20,7 @@ from schedc.compiler.diagnostics import Diagnostic, errors
 from schedc.compiler.placed import Context, Placed, Study, enter, fix
 from schedc.compiler.placing import place
 from schedc.compiler.plan import UnknownClock
-from schedc.compiler.resolve import type_of, varies_with
+from schedc.compiler.resolve import type_of
 from schedc.compiler.settings import batch_settings, ground_of, train_settings
 from schedc.compiler.source import Span
 from schedc.compiler.staged import Staged
@@ -355,6 +355,3 @@ def _derive(line: Timeline) -> None:
                     f"update {after.first}",
                     f"position {say.show(after.start)}, rounded up",
                 )
-
-
-__all__ = ["lower", "replace", "varies_with"]

@@ -18,7 +18,7 @@ from schedc.compiler.placed import Context, Placed, fix
 from schedc.compiler.placing import place
 from schedc.compiler.plan import UnknownClock
 from schedc.compiler.resolve import type_of
-from schedc.compiler.source import Span
+from schedc.compiler.source import NOWHERE
 
 CHANGE = 10
 """What one look at a scheduled batch size counts, beside the parts of its formula."""
@@ -55,13 +55,13 @@ class Growing(Clocks):
     def position(self, clock: str, reading: Fraction) -> Fraction:
         c = self.grown
         if clock != "steps" and not (clock == "epochs" and c.steps_per_epoch) and reading > c._frontier(clock):
-            raise Stop(say.look_ahead("what is consumed later", Span(_nowhere(), 0, 0)))
+            raise Stop(say.look_ahead("what is consumed later", NOWHERE))
         if clock != "steps" and reading == c._frontier(clock) and not (clock == "epochs" and c.steps_per_epoch):
             return Fraction(c._n)
         return c.position(clock, reading)
 
     def batch_at(self, position: Fraction) -> int:
-        raise Stop(say.look_ahead("the batch size itself", Span(_nowhere(), 0, 0)))
+        raise Stop(say.look_ahead("the batch size itself", NOWHERE))
 
     def ratio(self, clock: str, per: str) -> Fraction | None:
         if clock == per:
@@ -72,12 +72,6 @@ class Growing(Clocks):
         if {clock, per} == {"steps", "epochs"} and c.steps_per_epoch:
             return Fraction(c.steps_per_epoch) if clock == "steps" else Fraction(1, c.steps_per_epoch)
         return None
-
-
-def _nowhere() -> say.Span.__class__:  # type: ignore[name-defined]
-    from schedc.compiler.source import Source
-
-    return Source("<program>", "")
 
 
 class Scheduled(Size):

@@ -73,3 +73,7 @@ class Span:
     def to(self, other: Span) -> Span:
         """The span from the start of this one to the end of `other`."""
         return Span(self.source, self.start, max(self.end, other.end))
+
+
+NOWHERE = Span(Source("<program>", ""), 0, 0)
+"""For a message about a program that no place in it caused alone."""
